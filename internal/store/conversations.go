@@ -1,0 +1,562 @@
+package store
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/google/uuid"
+	"github.com/jackc/pgx/v5"
+)
+
+// Position is a message's place in the order of its conversation.
+type Position struct {
+	Seq int64
+	Idx int
+}
+
+// Before reports whether p comes before q.
+func (p Position) Before(q Position) bool { return p.Seq < q.Seq || p.Seq == q.Seq && p.Idx < q.Idx }
+
+// MessageStatus says how far a message got. A message is only written once it has ended.
+type MessageStatus string
+
+// The states of a message.
+const (
+	MessageCompleted  MessageStatus = "completed"
+	MessageIncomplete MessageStatus = "incomplete" // the reply ended before it was whole
+	MessageDeleted    MessageStatus = "deleted"    // erased; the row keeps its place so that branches hold
+)
+
+// Message is one item of a conversation.
+type Message struct {
+	ID             string
+	ConversationID string
+	Role           string // user, assistant or system
+	Content        string // its text: all of it, or the searchable part of Item
+	CreatedAt      time.Time
+
+	Position
+	ParentID   string // set where a branch leaves the line; "" continues the message before it
+	Status     MessageStatus
+	ResponseID string          // the reply it is an output of, or ""
+	Item       json.RawMessage // the typed item where it is more than Content, else nil
+}
+
+// Conversation is a conversation with the messages of its active branch, in order.
+type Conversation struct {
+	ID        string
+	Model     string
+	StartedAt time.Time
+	Messages  []Message
+
+	Title        string
+	UpdatedAt    time.Time
+	MessageCount int               // of all branches
+	Head         int64             // the last sequence number given out; what an append may expect
+	Metadata     map[string]string // never nil
+	Pinned       bool
+	Archived     bool
+	Listed       bool // false: made by a response that named no conversation
+}
+
+// ConversationSummary is a conversation without its messages.
+type ConversationSummary struct {
+	ID           string
+	Model        string
+	StartedAt    time.Time
+	MessageCount int // of all branches
+
+	Title     string
+	UpdatedAt time.Time
+	Head      int64
+	Metadata  map[string]string
+	Pinned    bool
+	Archived  bool
+	Listed    bool
+}
+
+// NewConversation is what a conversation starts with; the zero value is a plain listed one.
+type NewConversation struct {
+	Model    string
+	Title    string
+	Metadata map[string]string
+	Unlisted bool
+}
+
+// NewMessage is a message to append. Role and Content as in [Message].
+type NewMessage struct {
+	Role    string
+	Content string
+	Item    json.RawMessage // nil where Content is all there is
+}
+
+// Append is a set of messages to add to a conversation in one step.
+type Append struct {
+	ConversationID string
+	Messages       []NewMessage
+	Expect         *int64 // the Head the writer saw; nil: append whatever it is
+}
+
+// ListCursor is a conversation's place in the list: between pages, give the one of the last row of a page.
+type ListCursor struct {
+	UpdatedAt time.Time
+	ID        string
+}
+
+// Cursor is the place of c in the list.
+func (c ConversationSummary) Cursor() ListCursor { return ListCursor{c.UpdatedAt, c.ID} }
+
+// ListQuery asks for a page of the list of conversations, latest activity first.
+type ListQuery struct {
+	After    *ListCursor // only what comes after (is older than) this place
+	Before   *ListCursor // only what comes before (is newer than) this place: the page next to it
+	Limit    int         // 1 to 100; 0 is 100
+	Unlisted bool        // the unlisted ones instead of the listed
+}
+
+// ListPage is a page of the list, latest activity first.
+type ListPage struct {
+	Conversations []ConversationSummary
+	More          bool // there are more in the direction of the page
+}
+
+// ThreadQuery asks for messages of one branch of a conversation.
+type ThreadQuery struct {
+	ConversationID string
+	Tip            *Position // the message the branch ends in; nil: the active branch
+	After          *Position // only what comes after this place
+	Before         *Position // only what comes before this place
+	Limit          int       // 0: all
+	Newest         bool      // with Limit: the last ones of the range instead of the first
+	Tombstones     bool      // with the places of deleted messages
+}
+
+// ThreadPage is a page of a thread, in the order of the conversation.
+type ThreadPage struct {
+	Messages []Message
+	More     bool // the range holds more than Limit
+}
+
+// ListLimit is the most conversations that any list returns at once.
+const ListLimit = 100
+
+// CreateConversation adds an empty conversation and returns its id.
+func (s *Store) CreateConversation(ctx context.Context, model string) (id string, err error) {
+	return s.CreateConversationWith(ctx, NewConversation{Model: model})
+}
+
+// CreateConversationWith adds an empty conversation and returns its id, or an [InvalidTextError].
+func (s *Store) CreateConversationWith(ctx context.Context, c NewConversation) (id string, err error) {
+	metadata, err := c.check()
+	if err != nil {
+		return "", err
+	}
+	id = NewID()
+	_, err = s.pool.Exec(ctx, `INSERT INTO conversations (id, model, title, metadata, listed)
+		VALUES ($1::uuid, $2::text, $3::text, $4::json, $5::bool)`, id, c.Model, c.Title, metadata, !c.Unlisted)
+	if err != nil {
+		return "", fmt.Errorf("store: create conversation: %w", err)
+	}
+	return id, nil
+}
+
+// AddMessage appends a message and returns its id. It returns ErrNotFound for an unknown conversation, an
+// [InvalidRoleError] for a role other than user, assistant and system, and an [InvalidTextError] for text that cannot be
+// kept byte for byte. Two concurrent calls are ordered by who gets the conversation's row first.
+func (s *Store) AddMessage(ctx context.Context, conversationID, role, content string) (id string, err error) {
+	ids, _, err := s.AppendMessages(ctx, Append{ConversationID: conversationID, Messages: []NewMessage{{Role: role, Content: content}}})
+	if err != nil {
+		return "", err
+	}
+	return ids[0], nil
+}
+
+// appendSQL takes the conversation's row lock, numbers the messages and queues them for the indexer, in one statement:
+// one round trip, and the lock is held for no longer than that. It returns no row if the conversation is not there or
+// not where it was expected.
+const appendSQL = `
+WITH c AS (
+	UPDATE conversations
+	   SET head = head + cardinality($2::uuid[]), message_count = message_count + cardinality($2::uuid[]), updated_at = clock_timestamp()
+	 WHERE id = $1::uuid AND ($6::bigint IS NULL OR head = $6::bigint)
+	RETURNING head
+), m AS (
+	INSERT INTO messages (id, conversation_id, seq, role, content, item)
+	SELECT u.id, $1::uuid, c.head - cardinality($2::uuid[]) + u.n, u.role, u.content, u.item::json
+	  FROM c, unnest($2::uuid[], $3::text[], $4::text[], $5::text[]) WITH ORDINALITY u(id, role, content, item, n)
+), q AS (
+	INSERT INTO search_queue (message_id) SELECT u FROM c, unnest($2::uuid[]) u
+)
+SELECT head FROM c`
+
+// AppendMessages appends messages in one step and returns their ids and the conversation's new head. Either all are kept
+// or none. Besides AddMessage's errors it returns a [ConflictError] when the conversation is not at a.Expect.
+func (s *Store) AppendMessages(ctx context.Context, a Append) (ids []string, head int64, err error) {
+	if !isID(a.ConversationID) {
+		return nil, 0, ErrNotFound
+	}
+	if err := CheckMessages(a.Messages); err != nil {
+		return nil, 0, err
+	}
+	ids, roles, contents, items := columns(a.Messages)
+	err = s.pool.QueryRow(ctx, appendSQL, a.ConversationID, ids, roles, contents, items, a.Expect).Scan(&head)
+	switch {
+	case errors.Is(err, pgx.ErrNoRows) && a.Expect != nil:
+		return nil, 0, s.conflict(ctx, a.ConversationID)
+	case errors.Is(err, pgx.ErrNoRows):
+		return nil, 0, ErrNotFound
+	case err != nil:
+		return nil, 0, wrapUnlessOurs("append", rowError(err, badRole(a.Messages)))
+	}
+	return ids, head, nil
+}
+
+// conflict is the error for a conversation that was not where a writer expected it.
+func (s *Store) conflict(ctx context.Context, conversationID string) error {
+	c, err := s.Summary(ctx, conversationID)
+	if err != nil {
+		return err
+	}
+	return &ConflictError{Head: c.Head}
+}
+
+// GetConversation returns a conversation with the messages of its active branch in order, or nil and ErrNotFound. One
+// without messages is found.
+func (s *Store) GetConversation(ctx context.Context, id string) (*Conversation, error) {
+	summary, forks, err := s.shape(ctx, id)
+	if err != nil {
+		return nil, err
+	}
+	page, err := s.thread(ctx, ThreadQuery{ConversationID: id}, Line(forks, nil))
+	if err != nil {
+		return nil, err
+	}
+	return &Conversation{
+		ID: summary.ID, Model: summary.Model, StartedAt: summary.StartedAt, Messages: page.Messages,
+		Title: summary.Title, UpdatedAt: summary.UpdatedAt, MessageCount: summary.MessageCount, Head: summary.Head,
+		Metadata: summary.Metadata, Pinned: summary.Pinned, Archived: summary.Archived, Listed: summary.Listed,
+	}, nil
+}
+
+// Summary returns a conversation without its messages, or ErrNotFound.
+func (s *Store) Summary(ctx context.Context, id string) (ConversationSummary, error) {
+	if !isID(id) {
+		return ConversationSummary{}, ErrNotFound
+	}
+	rows, err := s.pool.Query(ctx, `SELECT `+summaryColumns+` FROM conversations WHERE id = $1::uuid`, id)
+	if err != nil {
+		return ConversationSummary{}, fmt.Errorf("store: conversation: %w", err)
+	}
+	c, err := pgx.CollectExactlyOneRow(rows, scanSummary)
+	if errors.Is(err, pgx.ErrNoRows) {
+		return c, ErrNotFound
+	}
+	if err != nil {
+		return c, fmt.Errorf("store: conversation: %w", err)
+	}
+	return c, nil
+}
+
+// ListConversations returns the listed conversations, newest started_at first, at most 100. It returns an empty list when
+// there are none. [Store.List] is the one with pages.
+func (s *Store) ListConversations(ctx context.Context) ([]ConversationSummary, error) {
+	rows, err := s.pool.Query(ctx, `SELECT `+summaryColumns+` FROM conversations WHERE listed
+		ORDER BY started_at DESC, id DESC LIMIT $1::int`, ListLimit)
+	if err != nil {
+		return nil, fmt.Errorf("store: list: %w", err)
+	}
+	list, err := pgx.CollectRows(rows, scanSummary)
+	if err != nil {
+		return nil, fmt.Errorf("store: list: %w", err)
+	}
+	return list, nil
+}
+
+// List returns a page of the conversations, latest activity first; an empty page where there are none. A conversation
+// that is written to between two pages moves to the top of the list, past which the reader may already be.
+func (s *Store) List(ctx context.Context, q ListQuery) (ListPage, error) {
+	limit := q.limit()
+	where, order, args := `listed = $1::bool`, `DESC`, []any{!q.Unlisted, limit + 1}
+	switch {
+	case q.After != nil:
+		where += ` AND (updated_at, id) < ($3::timestamptz, $4::uuid)`
+		args = append(args, q.After.UpdatedAt, q.After.ID)
+	case q.Before != nil:
+		where += ` AND (updated_at, id) > ($3::timestamptz, $4::uuid)`
+		order = `ASC`
+		args = append(args, q.Before.UpdatedAt, q.Before.ID)
+	}
+	rows, err := s.pool.Query(ctx, `SELECT `+summaryColumns+` FROM conversations WHERE `+where+
+		` ORDER BY updated_at `+order+`, id `+order+` LIMIT $2::int`, args...)
+	if err != nil {
+		return ListPage{}, fmt.Errorf("store: list: %w", err)
+	}
+	list, err := pgx.CollectRows(rows, scanSummary)
+	if err != nil {
+		return ListPage{}, fmt.Errorf("store: list: %w", err)
+	}
+	return q.page(list), nil
+}
+
+// Thread returns messages of one branch of a conversation, in order, or ErrNotFound for an unknown conversation. Where
+// the range is empty it returns an empty page.
+func (s *Store) Thread(ctx context.Context, q ThreadQuery) (ThreadPage, error) {
+	_, forks, err := s.shape(ctx, q.ConversationID)
+	if err != nil {
+		return ThreadPage{}, err
+	}
+	return s.thread(ctx, q, Line(forks, q.Tip))
+}
+
+// shape reads a conversation and where its branches leave the line.
+func (s *Store) shape(ctx context.Context, id string) (ConversationSummary, []Fork, error) {
+	if !isID(id) {
+		return ConversationSummary{}, nil, ErrNotFound
+	}
+	var c ConversationSummary
+	var forks []Fork
+	batch := &pgx.Batch{}
+	batch.Queue(`SELECT `+summaryColumns+` FROM conversations WHERE id = $1::uuid`, id).Query(func(rows pgx.Rows) (err error) {
+		c, err = pgx.CollectExactlyOneRow(rows, scanSummary)
+		return err
+	})
+	batch.Queue(`SELECT m.seq, m.idx, p.seq, p.idx FROM messages m JOIN messages p ON p.id = m.parent_id
+		WHERE m.conversation_id = $1::uuid AND m.parent_id IS NOT NULL ORDER BY m.seq, m.idx`, id).Query(func(rows pgx.Rows) (err error) {
+		forks, err = pgx.CollectRows(rows, func(row pgx.CollectableRow) (f Fork, err error) {
+			err = row.Scan(&f.At.Seq, &f.At.Idx, &f.Parent.Seq, &f.Parent.Idx)
+			return f, err
+		})
+		return err
+	})
+	err := s.pool.SendBatch(ctx, batch).Close()
+	if errors.Is(err, pgx.ErrNoRows) {
+		return c, nil, ErrNotFound
+	}
+	if err != nil {
+		return c, nil, fmt.Errorf("store: conversation: %w", err)
+	}
+	return c, forks, nil
+}
+
+// thread reads the messages of q that lie on line, a range scan of the order's index for each of its stretches.
+func (s *Store) thread(ctx context.Context, q ThreadQuery, line []Stretch) (ThreadPage, error) {
+	var page ThreadPage
+	for _, r := range q.ranges(line) {
+		order, left := `ASC`, noLimit
+		if q.Newest {
+			order = `DESC`
+		}
+		if q.Limit > 0 {
+			left = int64(q.Limit + 1 - len(page.Messages))
+		}
+		rows, err := s.pool.Query(ctx, `SELECT `+messageColumns+` FROM messages
+			WHERE conversation_id = $1::uuid AND (seq, idx) >= ($2::bigint, $3::int) AND (seq, idx) <= ($4::bigint, $5::int)
+			  AND (status <> 'deleted' OR $6::bool)
+			ORDER BY seq `+order+`, idx `+order+` LIMIT $7::bigint`,
+			q.ConversationID, r.From.Seq, r.From.Idx, r.To.Seq, r.To.Idx, q.Tombstones, left)
+		if err != nil {
+			return page, fmt.Errorf("store: thread: %w", err)
+		}
+		if page.Messages, err = pgx.AppendRows(page.Messages, rows, scanMessage); err != nil {
+			return page, fmt.Errorf("store: thread: %w", err)
+		}
+		if q.Limit > 0 && len(page.Messages) > q.Limit {
+			break
+		}
+	}
+	return q.cut(page.Messages), nil
+}
+
+// Message returns one message, or ErrNotFound when the conversation has no such message or it was deleted.
+func (s *Store) Message(ctx context.Context, conversationID, id string) (Message, error) {
+	if !isID(conversationID) || !isID(id) {
+		return Message{}, ErrNotFound
+	}
+	rows, err := s.pool.Query(ctx, `SELECT `+messageColumns+` FROM messages
+		WHERE id = $1::uuid AND conversation_id = $2::uuid AND status <> 'deleted'`, id, conversationID)
+	if err != nil {
+		return Message{}, fmt.Errorf("store: message: %w", err)
+	}
+	m, err := pgx.CollectExactlyOneRow(rows, scanMessage)
+	if errors.Is(err, pgx.ErrNoRows) {
+		return m, ErrNotFound
+	}
+	if err != nil {
+		return m, fmt.Errorf("store: message: %w", err)
+	}
+	return m, nil
+}
+
+// RenameConversation sets a conversation's title, or returns ErrNotFound or an [InvalidTextError].
+func (s *Store) RenameConversation(ctx context.Context, id, title string) error {
+	if err := CheckText("title", title); err != nil {
+		return err
+	}
+	return s.updateConversation(ctx, id, `title = $2::text`, title)
+}
+
+// SetMetadata replaces a conversation's metadata, or returns ErrNotFound or an [InvalidTextError].
+func (s *Store) SetMetadata(ctx context.Context, id string, metadata map[string]string) error {
+	text, err := (NewConversation{Metadata: metadata}).check()
+	if err != nil {
+		return err
+	}
+	return s.updateConversation(ctx, id, `metadata = $2::json`, text)
+}
+
+func (s *Store) updateConversation(ctx context.Context, id, set string, value any) error {
+	if !isID(id) {
+		return ErrNotFound
+	}
+	tag, err := s.pool.Exec(ctx, `UPDATE conversations SET `+set+` WHERE id = $1::uuid`, id, value)
+	if err != nil {
+		return fmt.Errorf("store: update conversation: %w", err)
+	}
+	if tag.RowsAffected() == 0 {
+		return ErrNotFound
+	}
+	return nil
+}
+
+// DeleteConversation erases a conversation: its messages, replies, their logs and its part of the search index. It
+// returns ErrNotFound when there is none, so of two concurrent calls one succeeds.
+func (s *Store) DeleteConversation(ctx context.Context, id string) error {
+	if !isID(id) {
+		return ErrNotFound
+	}
+	err := s.inTx(ctx, func(tx pgx.Tx) error {
+		if err := holdIndex(ctx, tx); err != nil {
+			return err
+		}
+		tag, err := tx.Exec(ctx, `SELECT FROM conversations WHERE id = $1::uuid FOR UPDATE`, id)
+		if err != nil {
+			return err
+		}
+		if tag.RowsAffected() == 0 {
+			return ErrNotFound
+		}
+		if _, err := tx.Exec(ctx, `DELETE FROM response_deltas WHERE response_id IN
+			(SELECT id FROM responses WHERE conversation_id = $1::uuid AND ended_at IS NULL)`, id); err != nil {
+			return err
+		}
+		_, err = tx.Exec(ctx, `DELETE FROM conversations WHERE id = $1::uuid`, id) // messages, responses and index cascade
+		return err
+	})
+	if err != nil && !errors.Is(err, ErrNotFound) {
+		return fmt.Errorf("store: delete conversation: %w", err)
+	}
+	return err
+}
+
+// DeleteMessage erases one message. Its row keeps its place, empty, so that branches hold. It returns ErrNotFound when the
+// conversation has no such message, or no longer.
+func (s *Store) DeleteMessage(ctx context.Context, conversationID, id string) error {
+	if !isID(conversationID) || !isID(id) {
+		return ErrNotFound
+	}
+	err := s.inTx(ctx, func(tx pgx.Tx) error {
+		if err := holdIndex(ctx, tx); err != nil {
+			return err
+		}
+		tag, err := tx.Exec(ctx, `UPDATE conversations SET message_count = message_count - 1
+			WHERE id = $1::uuid AND EXISTS (SELECT FROM messages WHERE id = $2::uuid AND conversation_id = $1::uuid AND status <> 'deleted')`,
+			conversationID, id)
+		if err != nil {
+			return err
+		}
+		if tag.RowsAffected() == 0 {
+			return ErrNotFound
+		}
+		tag, err = tx.Exec(ctx, `UPDATE messages SET content = '', item = NULL, status = 'deleted'
+			WHERE id = $1::uuid AND status <> 'deleted'`, id)
+		if err != nil {
+			return err
+		}
+		if tag.RowsAffected() == 0 {
+			return ErrNotFound // another call was first; its count stands
+		}
+		_, err = tx.Exec(ctx, `DELETE FROM search_index WHERE conversation_id = $1::uuid AND message_id = $2::uuid`, conversationID, id)
+		return err
+	})
+	if err != nil && !errors.Is(err, ErrNotFound) {
+		return fmt.Errorf("store: delete message: %w", err)
+	}
+	return err
+}
+
+const summaryColumns = `id::text, model, started_at, message_count, title, updated_at, head, metadata::text, pinned, archived, listed`
+
+func scanSummary(row pgx.CollectableRow) (c ConversationSummary, err error) {
+	var metadata []byte
+	if err := row.Scan(&c.ID, &c.Model, &c.StartedAt, &c.MessageCount, &c.Title, &c.UpdatedAt, &c.Head, &metadata,
+		&c.Pinned, &c.Archived, &c.Listed); err != nil {
+		return c, err
+	}
+	return c, json.Unmarshal(metadata, &c.Metadata)
+}
+
+const messageColumns = `id::text, conversation_id::text, role, content, created_at, seq, idx, coalesce(parent_id::text, '') AS parent_id, status,
+	coalesce(response_id::text, '') AS response_id, item`
+
+func scanMessage(row pgx.CollectableRow) (Message, error) { return scanMessageAnd(row) }
+
+// scanMessageAnd scans messageColumns and what the statement has after them.
+func scanMessageAnd(row pgx.CollectableRow, more ...any) (m Message, err error) {
+	err = row.Scan(append([]any{&m.ID, &m.ConversationID, &m.Role, &m.Content, &m.CreatedAt, &m.Seq, &m.Idx, &m.ParentID, &m.Status,
+		&m.ResponseID, (*[]byte)(&m.Item)}, more...)...)
+	return m, err
+}
+
+// NewID returns a new id: a UUIDv7, which sorts by the time it was made.
+func NewID() string { return uuid.Must(uuid.NewV7()).String() }
+
+// isID reports whether id is a UUID in its usual form; nothing else can name a row.
+func isID(id string) bool {
+	_, err := uuid.Parse(id)
+	return err == nil && len(id) == 36
+}
+
+// CheckMessages returns an [InvalidTextError] for the first text of messages that cannot be kept. It is for both engines.
+func CheckMessages(messages []NewMessage) error {
+	for _, m := range messages {
+		if err := errors.Join(CheckText("role", m.Role), CheckText("content", m.Content), CheckText("item", string(m.Item))); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// check returns the metadata as JSON, or an [InvalidTextError]. Map keys come out sorted, so equal metadata is equal text.
+func (c NewConversation) check() (metadata string, err error) {
+	if err := errors.Join(CheckText("model", c.Model), CheckText("title", c.Title)); err != nil {
+		return "", err
+	}
+	return MetadataJSON(c.Metadata)
+}
+
+// columns gives the messages new ids and turns them into arrays, one a column.
+func columns(messages []NewMessage) (ids, roles, contents []string, items []*string) {
+	for _, m := range messages {
+		ids, roles, contents = append(ids, NewID()), append(roles, m.Role), append(contents, m.Content)
+		var item *string
+		if m.Item != nil {
+			text := string(m.Item)
+			item = &text
+		}
+		items = append(items, item)
+	}
+	return ids, roles, contents, items
+}
+
+// badRole is the role of messages that the database will have refused, or "".
+func badRole(messages []NewMessage) string {
+	i := slices.IndexFunc(messages, func(m NewMessage) bool { return !slices.Contains([]string{"user", "assistant", "system"}, m.Role) })
+	if i < 0 {
+		return ""
+	}
+	return messages[i].Role
+}

@@ -1,0 +1,153 @@
+package store
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"os"
+	"strings"
+	"syscall"
+	"unicode/utf8"
+
+	"github.com/jackc/pgx/v5/pgconn"
+)
+
+// ErrNotFound is returned for a conversation, message or response that is not in the record: never written, deleted, or
+// named by something that is not an id at all.
+var ErrNotFound = errors.New("store: not found")
+
+// ErrFenced is returned to a server whose replies another server has taken over: it may not write another byte of them.
+var ErrFenced = errors.New("store: this server's replies were taken over by another server")
+
+// ErrReplyRunning is returned to a turn of a conversation in which a reply is being written.
+var ErrReplyRunning = errors.New("store: a reply is being written in this conversation")
+
+// InvalidTextError refuses text that cannot be kept byte for byte.
+type InvalidTextError struct {
+	Field  string // "content", "title", …
+	Offset int    // of the first offending byte
+	Reason string
+}
+
+func (e *InvalidTextError) Error() string {
+	return fmt.Sprintf("store: %s cannot be kept: %s at byte %d", e.Field, e.Reason, e.Offset)
+}
+
+// InvalidRoleError refuses a role that is not user, assistant or system. It wraps the database's CHECK violation, which
+// is what refused it.
+type InvalidRoleError struct {
+	Role string
+	Err  error
+}
+
+func (e *InvalidRoleError) Error() string {
+	return fmt.Sprintf("store: role %q is not one of user, assistant, system", e.Role)
+}
+
+func (e *InvalidRoleError) Unwrap() error { return e.Err }
+
+// ConflictError refuses an append that expected a conversation to end where it no longer does.
+type ConflictError struct {
+	Head int64 // where it ends now
+}
+
+func (e *ConflictError) Error() string {
+	return fmt.Sprintf("store: the conversation has gone on: it is at %d now", e.Head)
+}
+
+// ConnectError says why a database could not be used, without any part of its connection string: a password with an
+// unescaped / or @ would otherwise show up as a host or a database name. For the same reason it wraps nothing but a
+// context's error.
+type ConnectError struct {
+	Reason string
+	Code   string // the SQLSTATE, where the server answered
+	err    error
+}
+
+func (e *ConnectError) Error() string {
+	return "store: cannot use the database of HWLAB_DATABASE_URL: " + e.Reason
+}
+
+func (e *ConnectError) Unwrap() error { return e.err }
+
+// SQLSTATEs, https://www.postgresql.org/docs/15/errcodes-appendix.html.
+const (
+	codeReadOnlyTransaction  = "25006"
+	codeCheckViolation       = "23514"
+	codeForeignKeyViolation  = "23503"
+	codeSerializationFailure = "40001"
+	codeDeadlock             = "40P01"
+)
+
+// connectReasons are the refusals a person can do something about.
+var connectReasons = map[string]string{
+	"28P01": "the server refused the password",
+	"28000": "the server does not let this user in (pg_hba.conf)",
+	"3D000": "there is no such database on the server; create it first",
+	"53300": "the server has no free connection (max_connections)",
+	"57P03": "the server is starting up or shutting down",
+	"42501": "the user may not create tables there; make it the owner of the database or of the schema",
+}
+
+// connectError turns a failure to reach the server into one that is safe to print.
+func connectError(err error) error {
+	e := &ConnectError{Reason: "no answer"}
+	var pg *pgconn.PgError
+	var dns *net.DNSError
+	switch {
+	case errors.As(err, &pg):
+		e.Code = pg.Code
+		e.Reason = "the server refused"
+		if reason, ok := connectReasons[pg.Code]; ok {
+			e.Reason = reason
+		}
+		e.Reason += " (SQLSTATE " + pg.Code + ")"
+	case errors.Is(err, context.Canceled):
+		e.Reason, e.err = "cancelled", context.Canceled
+	case errors.Is(err, context.DeadlineExceeded), errors.Is(err, os.ErrDeadlineExceeded):
+		e.Reason, e.err = "it did not answer in time", context.DeadlineExceeded
+	case errors.As(err, &dns):
+		e.Reason = "its host name is not known; check the host, and that @ : / in the password are escaped"
+	case errors.Is(err, syscall.ECONNREFUSED):
+		e.Reason = "nothing listens at its host and port; is PostgreSQL running?"
+	case errors.Is(err, os.ErrNotExist):
+		e.Reason = "its socket does not exist; is PostgreSQL running?"
+	case strings.Contains(err.Error(), "tls"):
+		e.Reason = "TLS could not be agreed on; see sslmode"
+	}
+	return e
+}
+
+// CheckText returns an [InvalidTextError] naming field when text cannot be kept: it is not valid UTF-8, or holds a NUL,
+// which PostgreSQL's text cannot.
+func CheckText(field, text string) error {
+	if i := strings.IndexByte(text, 0); i >= 0 {
+		return &InvalidTextError{Field: field, Offset: i, Reason: "a NUL"}
+	}
+	if utf8.ValidString(text) {
+		return nil
+	}
+	for i, r := range text {
+		if r == utf8.RuneError {
+			if _, size := utf8.DecodeRuneInString(text[i:]); size == 1 {
+				return &InvalidTextError{Field: field, Offset: i, Reason: "a byte that is not UTF-8"}
+			}
+		}
+	}
+	return nil
+}
+
+// CleanText is what is kept of text from a model: what no database can hold is replaced by U+FFFD.
+func CleanText(text string) string {
+	return strings.ReplaceAll(strings.ToValidUTF8(text, "\uFFFD"), "\x00", "\uFFFD")
+}
+
+// rowError translates what a statement that writes messages can be refused with.
+func rowError(err error, role string) error {
+	var pg *pgconn.PgError
+	if errors.As(err, &pg) && pg.Code == codeCheckViolation && pg.ConstraintName == "messages_role_check" {
+		return &InvalidRoleError{Role: role, Err: err}
+	}
+	return err
+}

@@ -1,0 +1,502 @@
+package store
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+)
+
+// ResponseStatus is the state of a reply.
+type ResponseStatus string
+
+// The states of a reply. It starts in progress and ends once, in one of the other four.
+const (
+	ResponseInProgress ResponseStatus = "in_progress"
+	ResponseCompleted  ResponseStatus = "completed"
+	ResponseIncomplete ResponseStatus = "incomplete" // interrupted, or at a limit: IncompleteReason says which
+	ResponseFailed     ResponseStatus = "failed"     // by the model: Error says why
+	ResponseCancelled  ResponseStatus = "cancelled"
+)
+
+// Usage counts the tokens of a reply.
+type Usage struct {
+	InputTokens     int64 `json:"input_tokens"`
+	CachedTokens    int64 `json:"cached_tokens"`
+	OutputTokens    int64 `json:"output_tokens"`
+	ReasoningTokens int64 `json:"reasoning_tokens"`
+}
+
+// ResponseError is what a failed reply failed of, in words for the person who asked.
+type ResponseError struct {
+	Code    string `json:"code"`
+	Message string `json:"message"`
+}
+
+// Response is one turn of the assistant.
+type Response struct {
+	ID               string
+	ConversationID   string
+	Listed           bool   // the conversation is a listed one
+	PreviousID       string // the response it was asked to continue, or ""
+	Seq              int64  // of its output
+	ParentID         string // as in [Message]
+	Status           ResponseStatus
+	Model            string
+	Request          json.RawMessage // the request as its owner described it; opaque to the store
+	Usage            *Usage          // nil until known
+	Error            *ResponseError  // nil unless failed
+	IncompleteReason string
+	CreatedAt        time.Time
+	EndedAt          time.Time // zero while it runs
+}
+
+// Ended reports whether the reply has reached its one end.
+func (r Response) Ended() bool { return !r.EndedAt.IsZero() }
+
+// Fence is what a server shows to write to its replies: its own row as it was when it joined.
+type Fence struct {
+	ServerID string
+	Epoch    int64
+}
+
+// NewResponse starts a reply.
+type NewResponse struct {
+	Fence Fence
+
+	// Where it goes: a conversation, or the end of an earlier response, or, with neither, a new unlisted conversation.
+	ConversationID string
+	PreviousID     string
+	Expect         *int64 // with ConversationID: the Head the writer saw; nil: whatever it is
+
+	Input   []NewMessage
+	Model   string
+	Request json.RawMessage // a JSON value; nil is {}
+	Title   string          // for a conversation that has none yet
+}
+
+// Finish ends a reply.
+type Finish struct {
+	Fence            Fence
+	ConversationID   string
+	ResponseID       string
+	Status           ResponseStatus // any but in progress
+	Usage            *Usage
+	Error            *ResponseError
+	IncompleteReason string
+}
+
+// JoinServer makes the caller the one owner of serverID's replies and returns its fence. Whoever held that id before is
+// fenced off: a flush of theirs that is under way is waited for, later ones fail with ErrFenced. It also removes log rows
+// that a dead server wrote for replies deleted meanwhile.
+func (s *Store) JoinServer(ctx context.Context, serverID string) (Fence, error) {
+	f := Fence{ServerID: serverID}
+	err := s.pool.QueryRow(ctx, `INSERT INTO servers (id, epoch) VALUES ($1::uuid, 1)
+		ON CONFLICT (id) DO UPDATE SET epoch = servers.epoch + 1, started_at = now() RETURNING epoch`, serverID).Scan(&f.Epoch)
+	if err != nil {
+		return f, fmt.Errorf("store: join server: %w", err)
+	}
+	_, err = s.pool.Exec(ctx, `DELETE FROM response_deltas d WHERE NOT EXISTS (SELECT FROM responses WHERE id = d.response_id)`)
+	if err != nil {
+		return f, fmt.Errorf("store: join server: %w", err)
+	}
+	return f, nil
+}
+
+// Running returns the replies that serverID owns and that have not ended, oldest first; none is an empty list.
+func (s *Store) Running(ctx context.Context, serverID string) ([]Response, error) {
+	rows, err := s.pool.Query(ctx, `SELECT `+responseColumns+` FROM responses r JOIN conversations c ON c.id = r.conversation_id
+		WHERE r.server_id = $1::uuid AND r.ended_at IS NULL ORDER BY r.created_at, r.id`, serverID)
+	if err != nil {
+		return nil, fmt.Errorf("store: running replies: %w", err)
+	}
+	list, err := pgx.CollectRows(rows, scanResponse)
+	if err != nil {
+		return nil, fmt.Errorf("store: running replies: %w", err)
+	}
+	return list, nil
+}
+
+// RunningIn returns the id of the reply being written in a conversation, the latest if there are several, or "".
+func (s *Store) RunningIn(ctx context.Context, conversationID string) (string, error) {
+	var id string
+	err := s.pool.QueryRow(ctx, `SELECT id::text FROM responses WHERE conversation_id = $1::uuid AND ended_at IS NULL
+		ORDER BY seq DESC LIMIT 1`, conversationID).Scan(&id)
+	if err != nil && !errors.Is(err, pgx.ErrNoRows) {
+		return "", fmt.Errorf("store: running reply: %w", err)
+	}
+	return id, nil
+}
+
+// StartResponse keeps the input and reserves the reply's place, in one transaction: afterwards the question is in the
+// record whatever happens to the answer. It returns ErrNotFound for an unknown conversation or previous response,
+// ErrReplyRunning when the conversation, or the previous response, has not finished answering, a [ConflictError] when the
+// conversation is not at n.Expect, ErrFenced, and what AppendMessages refuses.
+func (s *Store) StartResponse(ctx context.Context, n NewResponse) (Response, error) {
+	if err := errors.Join(CheckMessages(n.Input), CheckText("model", n.Model), CheckText("title", n.Title), CheckText("request", string(n.Request))); err != nil {
+		return Response{}, err
+	}
+	if n.ConversationID != "" && !isID(n.ConversationID) || n.PreviousID != "" && !isID(n.PreviousID) {
+		return Response{}, ErrNotFound
+	}
+	r := Response{ID: NewID(), ConversationID: n.ConversationID, PreviousID: n.PreviousID, Model: n.Model, Request: n.Request,
+		Status: ResponseInProgress}
+	if r.Request == nil {
+		r.Request = json.RawMessage("{}")
+	}
+	err := s.inTx(ctx, func(tx pgx.Tx) error { return start(ctx, tx, n, &r) })
+	if err != nil {
+		return Response{}, wrapUnlessOurs("start response", rowError(err, badRole(n.Input)))
+	}
+	return r, nil
+}
+
+func start(ctx context.Context, tx pgx.Tx, n NewResponse, r *Response) error {
+	if err := holdFence(ctx, tx, n.Fence); err != nil {
+		return err
+	}
+	var previousSeq int64
+	var previousParent string
+	if n.PreviousID != "" {
+		var ended bool
+		err := tx.QueryRow(ctx, `SELECT conversation_id::text, seq, coalesce(parent_id::text, ''), ended_at IS NOT NULL FROM responses
+			WHERE id = $1::uuid`, n.PreviousID).Scan(&r.ConversationID, &previousSeq, &previousParent, &ended)
+		if errors.Is(err, pgx.ErrNoRows) {
+			return ErrNotFound
+		}
+		if err != nil {
+			return err
+		}
+		if !ended {
+			return ErrReplyRunning
+		}
+	} else if n.ConversationID == "" {
+		r.ConversationID = NewID()
+		if _, err := tx.Exec(ctx, `INSERT INTO conversations (id, model, listed) VALUES ($1::uuid, $2::text, false)`, r.ConversationID, n.Model); err != nil {
+			return err
+		}
+	}
+
+	var head int64 // before this turn
+	err := tx.QueryRow(ctx, `UPDATE conversations
+		   SET head = head + $2::bigint + 1, message_count = message_count + $2::bigint, updated_at = clock_timestamp(),
+		       title = CASE WHEN title = '' THEN $3::text ELSE title END, model = CASE WHEN model = '' THEN $4::text ELSE model END
+		 WHERE id = $1::uuid RETURNING head - $2::bigint - 1, listed`,
+		r.ConversationID, len(n.Input), n.Title, n.Model).Scan(&head, &r.Listed)
+	if errors.Is(err, pgx.ErrNoRows) {
+		return ErrNotFound
+	}
+	if err != nil {
+		return err
+	}
+	if n.ConversationID != "" {
+		if n.Expect != nil && *n.Expect != head {
+			return &ConflictError{Head: head}
+		}
+		var running bool
+		err := tx.QueryRow(ctx, `SELECT EXISTS (SELECT FROM responses WHERE conversation_id = $1::uuid AND ended_at IS NULL)`, r.ConversationID).Scan(&running)
+		if err != nil {
+			return err
+		}
+		if running {
+			return ErrReplyRunning
+		}
+	}
+
+	// A turn after an earlier response than the last leaves the line there.
+	parent := ""
+	if n.PreviousID != "" && head != previousSeq {
+		err := tx.QueryRow(ctx, `SELECT id::text FROM messages WHERE conversation_id = $1::uuid AND seq = $2::bigint ORDER BY idx DESC LIMIT 1`,
+			r.ConversationID, previousSeq).Scan(&parent)
+		if errors.Is(err, pgx.ErrNoRows) { // it has no output; then where its output would have been
+			if parent = previousParent; parent == "" {
+				err = tx.QueryRow(ctx, `SELECT id::text FROM messages WHERE conversation_id = $1::uuid AND seq < $2::bigint
+					ORDER BY seq DESC, idx DESC LIMIT 1`, r.ConversationID, previousSeq).Scan(&parent)
+			} else {
+				err = nil
+			}
+		}
+		if err != nil && !errors.Is(err, pgx.ErrNoRows) {
+			return err
+		}
+	}
+
+	ids, roles, contents, items := columns(n.Input)
+	if len(n.Input) > 0 {
+		_, err := tx.Exec(ctx, `WITH q AS (INSERT INTO search_queue (message_id) SELECT u FROM unnest($3::uuid[]) u)
+			INSERT INTO messages (id, conversation_id, seq, role, content, item, parent_id)
+			SELECT u.id, $1::uuid, $2::bigint + u.n, u.role, u.content, u.item::json, CASE WHEN u.n = 1 THEN nullif($7::text, '')::uuid END
+			  FROM unnest($3::uuid[], $4::text[], $5::text[], $6::text[]) WITH ORDINALITY u(id, role, content, item, n)`,
+			r.ConversationID, head, ids, roles, contents, items, parent)
+		if err != nil {
+			return err
+		}
+		parent = ""
+	}
+	r.Seq, r.ParentID = head+int64(len(n.Input))+1, parent
+	return tx.QueryRow(ctx, `INSERT INTO responses (id, conversation_id, previous_response_id, seq, parent_id, status, model, request, server_id)
+		VALUES ($1::uuid, $2::uuid, nullif($3::text, '')::uuid, $4::bigint, nullif($5::text, '')::uuid, $6::text, $7::text, $8::json, $9::uuid)
+		RETURNING created_at`, r.ID, r.ConversationID, r.PreviousID, r.Seq, r.ParentID, string(r.Status), r.Model, string(r.Request), n.Fence.ServerID).
+		Scan(&r.CreatedAt)
+}
+
+// holdFence locks the server's own row until the transaction ends, so that nobody can take its replies over meanwhile.
+func holdFence(ctx context.Context, tx pgx.Tx, f Fence) error {
+	tag, err := tx.Exec(ctx, `SELECT FROM servers WHERE id = $1::uuid AND epoch = $2::bigint FOR SHARE`, f.ServerID, f.Epoch)
+	if err != nil {
+		return err
+	}
+	if tag.RowsAffected() == 0 {
+		return ErrFenced
+	}
+	return nil
+}
+
+// AppendDeltas commits log rows of any number of running replies in one statement. It is safe to repeat: a row that is
+// there already is left as it is. It returns ErrFenced, having written nothing, when the server's replies were taken over.
+// Text must have gone through [CleanText].
+func (s *Store) AppendDeltas(ctx context.Context, f Fence, deltas []Delta) error {
+	if len(deltas) == 0 {
+		return nil
+	}
+	n := len(deltas)
+	responses, conversations, kinds, itemIDs, texts := make([]string, n), make([]string, n), make([]string, n), make([]*string, n), make([]string, n)
+	ns, items, parts := make([]int32, n), make([]int32, n), make([]int32, n)
+	for i, d := range deltas {
+		responses[i], conversations[i], kinds[i], texts[i] = d.ResponseID, d.ConversationID, string(d.Kind), d.Text
+		ns[i], items[i], parts[i] = int32(d.N), int32(d.Item), int32(d.Part)
+		if d.ItemID != "" {
+			itemIDs[i] = &d.ItemID
+		}
+	}
+	var held int
+	err := s.pool.QueryRow(ctx, `WITH fence AS MATERIALIZED (
+			SELECT 1 FROM servers WHERE id = $1::uuid AND epoch = $2::bigint FOR SHARE
+		), rows AS (
+			INSERT INTO response_deltas (response_id, conversation_id, n, kind, item, part, item_id, text)
+			SELECT u.* FROM fence, unnest($3::uuid[], $4::uuid[], $5::int[], $6::text[], $7::int[], $8::int[], $9::uuid[], $10::text[]) u
+			ON CONFLICT DO NOTHING
+		) SELECT count(*) FROM fence`,
+		f.ServerID, f.Epoch, responses, conversations, ns, kinds, items, parts, itemIDs, texts).Scan(&held)
+	if err != nil {
+		return fmt.Errorf("store: append to log: %w", err)
+	}
+	if held == 0 {
+		return ErrFenced
+	}
+	return nil
+}
+
+// FinishResponse ends a reply: its log becomes its messages, in one transaction, and the log's rows go. What was committed
+// to the log is what is kept; there is no other source. A reply that has ended already is returned as it ended. It returns
+// ErrNotFound when the reply or its conversation was deleted, and then removes what is left of its log; and ErrFenced.
+func (s *Store) FinishResponse(ctx context.Context, f Finish) (Response, error) {
+	if !isID(f.ConversationID) || !isID(f.ResponseID) {
+		return Response{}, ErrNotFound
+	}
+	var r Response
+	missing := false
+	err := s.inTx(ctx, func(tx pgx.Tx) error {
+		if err := holdFence(ctx, tx, f.Fence); err != nil {
+			return err
+		}
+		if _, err := tx.Exec(ctx, `SELECT FROM conversations WHERE id = $1::uuid FOR NO KEY UPDATE`, f.ConversationID); err != nil {
+			return err
+		}
+		rows, err := tx.Query(ctx, `SELECT `+responseColumns+` FROM responses r JOIN conversations c ON c.id = r.conversation_id
+			WHERE r.id = $1::uuid AND r.conversation_id = $2::uuid FOR UPDATE OF r`, f.ResponseID, f.ConversationID)
+		if err != nil {
+			return err
+		}
+		r, err = pgx.CollectExactlyOneRow(rows, scanResponse)
+		if missing = errors.Is(err, pgx.ErrNoRows); missing {
+			_, err = tx.Exec(ctx, `DELETE FROM response_deltas WHERE response_id = $1::uuid`, f.ResponseID)
+			return err
+		}
+		if err != nil || r.Ended() {
+			return err
+		}
+		return finish(ctx, tx, f, &r)
+	})
+	if err != nil {
+		return Response{}, wrapUnlessOurs("finish response", err)
+	}
+	if missing {
+		return Response{}, ErrNotFound
+	}
+	return r, nil
+}
+
+func finish(ctx context.Context, tx pgx.Tx, f Finish, r *Response) error {
+	rows, err := tx.Query(ctx, `SELECT `+deltaColumns+` FROM response_deltas WHERE response_id = $1::uuid ORDER BY n`, r.ID)
+	if err != nil {
+		return err
+	}
+	deltas, err := pgx.CollectRows(rows, scanDelta)
+	if err != nil {
+		return err
+	}
+	messages, log, err := Fold(deltas)
+	if err != nil {
+		return err
+	}
+	for i, m := range messages {
+		parent := ""
+		if i == 0 {
+			parent = r.ParentID
+		}
+		_, err := tx.Exec(ctx, `WITH q AS (INSERT INTO search_queue (message_id) VALUES ($1::uuid))
+			INSERT INTO messages (id, conversation_id, seq, idx, role, content, status, response_id, item, parent_id)
+			VALUES ($1::uuid, $2::uuid, $3::bigint, $4::int, $5::text, $6::text, $7::text, $8::uuid, $9::json, nullif($10::text, '')::uuid)`,
+			m.ID, r.ConversationID, r.Seq, m.Idx, m.Role, m.Content, string(m.Status), r.ID, jsonArg(m.Item), parent)
+		if err != nil {
+			return err
+		}
+	}
+	if _, err := tx.Exec(ctx, `UPDATE conversations SET message_count = message_count + $2::bigint, updated_at = clock_timestamp()
+		WHERE id = $1::uuid`, r.ConversationID, len(messages)); err != nil {
+		return err
+	}
+	if _, err := tx.Exec(ctx, `DELETE FROM response_deltas WHERE response_id = $1::uuid`, r.ID); err != nil {
+		return err
+	}
+	usage, failure, err := f.encode()
+	if err != nil {
+		return err
+	}
+	r.Status, r.Usage, r.Error, r.IncompleteReason = f.Status, f.Usage, f.Error, f.IncompleteReason
+	return tx.QueryRow(ctx, `UPDATE responses SET status = $2::text, usage = $3::json, error = $4::json, incomplete_reason = $5::text,
+		log = $6::text, ended_at = clock_timestamp() WHERE id = $1::uuid RETURNING ended_at`,
+		r.ID, string(f.Status), jsonArg(usage), jsonArg(failure), f.IncompleteReason, log).Scan(&r.EndedAt)
+}
+
+// ReadLog returns a reply and the rows of its log from row from on, in order. The rows and the reply's status are of one
+// moment: when the reply has ended they are all there will ever be, and they are the rows that stood there while it ran.
+// It returns ErrNotFound for an unknown or deleted reply.
+func (s *Store) ReadLog(ctx context.Context, responseID string, from int) (Response, []Delta, error) {
+	if !isID(responseID) {
+		return Response{}, nil, ErrNotFound
+	}
+	// One statement: between two, the reply could end and its rows be folded away unseen.
+	rows, err := s.pool.Query(ctx, `SELECT `+responseColumns+`, r.log, d.* FROM responses r JOIN conversations c ON c.id = r.conversation_id,
+		LATERAL (SELECT array_agg(n ORDER BY n), array_agg(kind ORDER BY n), array_agg(item ORDER BY n), array_agg(part ORDER BY n),
+		                array_agg(coalesce(item_id::text, '') ORDER BY n), array_agg(text ORDER BY n)
+		           FROM response_deltas WHERE response_id = r.id AND n >= $2::int) d
+		WHERE r.id = $1::uuid`, responseID, from)
+	if err != nil {
+		return Response{}, nil, fmt.Errorf("store: read log: %w", err)
+	}
+	var log string
+	var ns, items, parts []int
+	var kinds, itemIDs, texts []string
+	r, err := pgx.CollectExactlyOneRow(rows, func(row pgx.CollectableRow) (Response, error) {
+		return scanResponseAnd(row, &log, &ns, &kinds, &items, &parts, &itemIDs, &texts)
+	})
+	if errors.Is(err, pgx.ErrNoRows) {
+		return Response{}, nil, ErrNotFound
+	}
+	if err != nil {
+		return Response{}, nil, fmt.Errorf("store: read log: %w", err)
+	}
+	deltas := make([]Delta, len(ns))
+	for i := range deltas {
+		deltas[i] = Delta{ResponseID: r.ID, ConversationID: r.ConversationID, N: ns[i], Kind: DeltaKind(kinds[i]), Item: items[i],
+			Part: parts[i], ItemID: itemIDs[i], Text: texts[i]}
+	}
+	if !r.Ended() {
+		return r, deltas, nil
+	}
+	// It had ended, so its messages were there already, and no row of its log will come any more.
+	messages, err := s.outputs(ctx, r)
+	if err != nil {
+		return Response{}, nil, err
+	}
+	if deltas, err = Unfold(r.ID, messages, log); err != nil {
+		return Response{}, nil, err
+	}
+	return r, deltas[min(max(from, 0), len(deltas)):], nil
+}
+
+// outputs are the messages of a reply that has ended, tombstones among them.
+func (s *Store) outputs(ctx context.Context, r Response) ([]Message, error) {
+	page, err := s.thread(ctx, ThreadQuery{ConversationID: r.ConversationID, Tombstones: true},
+		[]Stretch{{Position{r.Seq, 0}, Position{r.Seq, lastPosition.Idx}}})
+	return page.Messages, err
+}
+
+// responseColumns are of responses r joined with conversations c.
+const responseColumns = `r.id::text, r.conversation_id::text, c.listed, coalesce(r.previous_response_id::text, ''), r.seq,
+	coalesce(r.parent_id::text, ''), r.status, r.model, r.request, r.usage, r.error, r.incomplete_reason, r.created_at, r.ended_at`
+
+func scanResponse(row pgx.CollectableRow) (Response, error) { return scanResponseAnd(row) }
+
+func scanResponseAnd(row pgx.CollectableRow, more ...any) (r Response, err error) {
+	var usage, failure []byte
+	var ended *time.Time
+	if err := row.Scan(append([]any{&r.ID, &r.ConversationID, &r.Listed, &r.PreviousID, &r.Seq, &r.ParentID, &r.Status, &r.Model,
+		(*[]byte)(&r.Request), &usage, &failure, &r.IncompleteReason, &r.CreatedAt, &ended}, more...)...); err != nil {
+		return r, err
+	}
+	if ended != nil {
+		r.EndedAt = *ended
+	}
+	return r, r.Decode(usage, failure)
+}
+
+// Decode sets Usage and Error from their JSON; nil or empty leaves them nil. It is for both engines.
+func (r *Response) Decode(usage, failure []byte) error {
+	if len(usage) > 0 {
+		if err := json.Unmarshal(usage, &r.Usage); err != nil {
+			return err
+		}
+	}
+	if len(failure) > 0 {
+		return json.Unmarshal(failure, &r.Error)
+	}
+	return nil
+}
+
+// encode is the inverse of [Response.Decode].
+func (f Finish) encode() (usage, failure json.RawMessage, err error) {
+	if f.Usage != nil {
+		if usage, err = json.Marshal(f.Usage); err != nil {
+			return nil, nil, err
+		}
+	}
+	if f.Error != nil {
+		clean := ResponseError{Code: CleanText(f.Error.Code), Message: CleanText(f.Error.Message)}
+		if failure, err = json.Marshal(clean); err != nil {
+			return nil, nil, err
+		}
+	}
+	return usage, failure, nil
+}
+
+const deltaColumns = `response_id::text, conversation_id::text, n, kind, item, part, coalesce(item_id::text, ''), text`
+
+func scanDelta(row pgx.CollectableRow) (d Delta, err error) {
+	err = row.Scan(&d.ResponseID, &d.ConversationID, &d.N, &d.Kind, &d.Item, &d.Part, &d.ItemID, &d.Text)
+	return d, err
+}
+
+// jsonArg passes JSON as text, nil as NULL.
+func jsonArg(text json.RawMessage) *string {
+	if text == nil {
+		return nil
+	}
+	s := string(text)
+	return &s
+}
+
+// wrapUnlessOurs adds what was being done to an error that is not one of this package's own.
+func wrapUnlessOurs(doing string, err error) error {
+	var conflict *ConflictError
+	var role *InvalidRoleError
+	if errors.Is(err, ErrNotFound) || errors.Is(err, ErrFenced) || errors.Is(err, ErrReplyRunning) || errors.As(err, &conflict) || errors.As(err, &role) {
+		return err
+	}
+	return fmt.Errorf("store: %s: %w", doing, err)
+}

@@ -1,0 +1,187 @@
+package store
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+)
+
+// SearchQuery asks for messages by the words in them.
+type SearchQuery struct {
+	Text  string // words, in any order; a word also finds longer ones that begin with it
+	Limit int    // 1 to 100; 0 is 20
+}
+
+// Hit is a message that a search found.
+type Hit struct {
+	Message
+	Title   string // of its conversation
+	Excerpt string // some of its text around the first of the words
+}
+
+const (
+	searchQueued = 5000       // how much of the queue, latest first, a search reads
+	maxChunk     = 512 * 1024 // bytes of words in one row of the index; PostgreSQL's limit is 1 MB
+	excerptSize  = 300        // bytes
+)
+
+// Search returns the messages of listed conversations that hold all words of q, newest first; none is an empty list, also
+// when q holds no word. Any characters are allowed in q. A message is found as soon as the append that wrote it has
+// returned; only of a queue longer than 5,000, as after the adoption of a database, the older part must be indexed first.
+func (s *Store) Search(ctx context.Context, q SearchQuery) ([]Hit, error) {
+	match := NewMatcher(q.Text)
+	if len(match.Words) == 0 {
+		return []Hit{}, nil
+	}
+	// The index and the queue are read in one statement: between two, a message could move from one to the other unseen.
+	// The order is an expression so that the planner does not walk all messages by time in search of a rare word. The words
+	// of a very long text stand in several rows; such texts are looked through one by one.
+	rows, err := s.pool.Query(ctx, `WITH found AS (
+			(SELECT message_id, created_at + interval '0' AS at FROM search_index WHERE words @@ $1::tsquery
+			  ORDER BY at DESC, message_id DESC LIMIT $3::int)
+			UNION
+			SELECT message_id, created_at FROM search_index i
+			 WHERE message_id IN (SELECT message_id FROM search_index WHERE chunk > 0)
+			 GROUP BY message_id, created_at
+			HAVING (SELECT bool_and(EXISTS (SELECT FROM search_index j WHERE j.message_id = i.message_id AND j.words @@ w::tsquery))
+			          FROM unnest($2::text[]) w)
+		), hits AS (
+			SELECT message_id, false AS queued FROM found
+			UNION ALL
+			(SELECT message_id, true FROM search_queue ORDER BY id DESC LIMIT $4::int)
+		)
+		SELECT m.*, c.title, h.queued FROM hits h
+		  JOIN LATERAL (SELECT `+messageColumns+` FROM messages WHERE id = h.message_id AND status <> 'deleted') m ON true
+		  JOIN conversations c ON c.id = m.conversation_id::uuid AND c.listed`,
+		match.tsquery(), match.tsqueries(), q.limit(), searchQueued)
+	if err != nil {
+		return nil, fmt.Errorf("store: search: %w", err)
+	}
+	hits, err := pgx.CollectRows(rows, func(row pgx.CollectableRow) (h Hit, err error) {
+		var queued bool
+		h.Message, err = scanMessageAnd(row, &h.Title, &queued)
+		if queued && !match.Match(h.Content) {
+			h.ID = ""
+		}
+		return h, err
+	})
+	if err != nil {
+		return nil, fmt.Errorf("store: search: %w", err)
+	}
+	return q.Newest(hits), nil
+}
+
+// Newest orders hits newest first, leaves out those without an id and those that are there twice, cuts the list to the
+// query's limit and sets the excerpts. It is for both engines.
+func (q SearchQuery) Newest(hits []Hit) []Hit {
+	hits = slices.DeleteFunc(hits, func(h Hit) bool { return h.ID == "" })
+	slices.SortFunc(hits, func(a, b Hit) int {
+		if c := b.CreatedAt.Compare(a.CreatedAt); c != 0 {
+			return c
+		}
+		return strings.Compare(b.ID, a.ID)
+	})
+	hits = slices.CompactFunc(hits, func(a, b Hit) bool { return a.ID == b.ID })
+	hits = hits[:min(len(hits), q.limit())]
+	match := NewMatcher(q.Text)
+	for i := range hits {
+		hits[i].Excerpt = match.Excerpt(hits[i].Content, excerptSize)
+	}
+	return hits
+}
+
+func (q SearchQuery) limit() int {
+	if q.Limit <= 0 {
+		return 20
+	}
+	return min(q.Limit, 100)
+}
+
+// tsqueries are the words as tsquery text, each for itself. Words hold only letters and digits.
+func (m Matcher) tsqueries() []string {
+	list := make([]string, len(m.Words))
+	for i, word := range m.Words {
+		list[i] = "'" + word + "':*"
+	}
+	return list
+}
+
+func (m Matcher) tsquery() string { return strings.Join(m.tsqueries(), " & ") }
+
+// indexLock keeps the indexer and a deletion apart, so that no words of an erased message are indexed after its erasure.
+const indexLock = migrationLock + 1
+
+// holdIndex keeps indexers out until the transaction ends. A deletion calls it first.
+func holdIndex(ctx context.Context, tx pgx.Tx) error {
+	_, err := tx.Exec(ctx, `SELECT pg_advisory_xact_lock($1::bigint)`, int64(indexLock))
+	return err
+}
+
+// IndexPending moves up to limit messages, the latest first, from the queue to the search index and returns how many it
+// took from the queue: 0 when it is empty. Any number of processes may call it at once. It holds no lock that an append
+// would wait for.
+func (s *Store) IndexPending(ctx context.Context, limit int) (int, error) {
+	taken := 0
+	err := s.inTx(ctx, func(tx pgx.Tx) error {
+		if _, err := tx.Exec(ctx, `SELECT pg_advisory_xact_lock_shared($1::bigint)`, int64(indexLock)); err != nil {
+			return err
+		}
+		rows, err := tx.Query(ctx, `WITH next AS (
+				SELECT id FROM search_queue ORDER BY id DESC LIMIT $1::int FOR UPDATE SKIP LOCKED
+			), taken AS (
+				DELETE FROM search_queue q USING next WHERE q.id = next.id RETURNING q.message_id
+			)
+			SELECT coalesce(m.conversation_id::text, ''), t.message_id::text, m.created_at, coalesce(m.content, '')
+			  FROM taken t LEFT JOIN messages m ON m.id = t.message_id AND m.status <> 'deleted'`, limit)
+		if err != nil {
+			return err
+		}
+		var conversations, messages, wordLists []string
+		var times []time.Time
+		var chunks []int32
+		var conversation, message, content string
+		var at *time.Time
+		tag, err := pgx.ForEachRow(rows, []any{&conversation, &message, &at, &content}, func() error {
+			if at == nil {
+				return nil // erased since it was queued
+			}
+			for i, list := range chunked(IndexWords(content), maxChunk) {
+				conversations, messages, wordLists = append(conversations, conversation), append(messages, message), append(wordLists, list)
+				times, chunks = append(times, *at), append(chunks, int32(i))
+			}
+			return nil
+		})
+		if err != nil {
+			return err
+		}
+		taken = int(tag.RowsAffected())
+		_, err = tx.Exec(ctx, `INSERT INTO search_index (conversation_id, message_id, chunk, created_at, words)
+			SELECT u.conversation_id, u.message_id, u.chunk, u.at, array_to_tsvector(string_to_array(u.words, ' '))
+			  FROM unnest($1::uuid[], $2::uuid[], $3::int[], $4::timestamptz[], $5::text[]) u(conversation_id, message_id, chunk, at, words)
+			ON CONFLICT DO NOTHING`, conversations, messages, chunks, times, wordLists)
+		return err
+	})
+	if err != nil {
+		return 0, fmt.Errorf("store: index: %w", err)
+	}
+	return taken, nil
+}
+
+// chunked joins words with spaces into as many texts as it takes for none to be longer than size.
+func chunked(words []string, size int) []string {
+	var list []string
+	for len(words) > 0 {
+		n, length := 0, 0
+		for n < len(words) && (n == 0 || length+1+len(words[n]) <= size) {
+			length += 1 + len(words[n])
+			n++
+		}
+		list = append(list, strings.Join(words[:n], " "))
+		words = words[n:]
+	}
+	return list
+}
