@@ -151,3 +151,15 @@ func rowError(err error, role string) error {
 	}
 	return err
 }
+
+// Permanent reports whether err will be the same however often the call is repeated: the database refused the data itself.
+// An error of another engine says so by a method Permanent.
+func Permanent(err error) bool {
+	var pg *pgconn.PgError
+	if errors.As(err, &pg) {
+		return strings.HasPrefix(pg.Code, "22") || strings.HasPrefix(pg.Code, "23")
+	}
+	var other interface{ Permanent() bool }
+	var text *InvalidTextError
+	return errors.As(err, &other) && other.Permanent() || errors.As(err, &text)
+}

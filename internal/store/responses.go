@@ -420,6 +420,20 @@ func (s *Store) ReadLog(ctx context.Context, responseID string, from int) (Respo
 	return r, deltas[min(max(from, 0), len(deltas)):], nil
 }
 
+// History returns what a reply answers: the messages of its branch up to its place, in order, without deleted ones.
+func (s *Store) History(ctx context.Context, r Response) ([]Message, error) {
+	tip := Position{r.Seq - 1, lastPosition.Idx}
+	if r.ParentID != "" {
+		err := s.pool.QueryRow(ctx, `SELECT seq, idx FROM messages WHERE id = $1::uuid AND conversation_id = $2::uuid`,
+			r.ParentID, r.ConversationID).Scan(&tip.Seq, &tip.Idx)
+		if err != nil && !errors.Is(err, pgx.ErrNoRows) {
+			return nil, fmt.Errorf("store: history: %w", err)
+		}
+	}
+	page, err := s.Thread(ctx, ThreadQuery{ConversationID: r.ConversationID, Tip: &tip})
+	return page.Messages, err
+}
+
 // outputs are the messages of a reply that has ended, tombstones among them.
 func (s *Store) outputs(ctx context.Context, r Response) ([]Message, error) {
 	page, err := s.thread(ctx, ThreadQuery{ConversationID: r.ConversationID, Tombstones: true},

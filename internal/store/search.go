@@ -20,6 +20,7 @@ type SearchQuery struct {
 type Hit struct {
 	Message
 	Title   string // of its conversation
+	Model   string // that wrote it; "" for what no reply wrote
 	Excerpt string // some of its text around the first of the words
 }
 
@@ -54,16 +55,17 @@ func (s *Store) Search(ctx context.Context, q SearchQuery) ([]Hit, error) {
 			UNION ALL
 			(SELECT message_id, true FROM search_queue ORDER BY id DESC LIMIT $4::int)
 		)
-		SELECT m.*, c.title, h.queued FROM hits h
+		SELECT m.*, c.title, coalesce(r.model, ''), h.queued FROM hits h
 		  JOIN LATERAL (SELECT `+messageColumns+` FROM messages WHERE id = h.message_id AND status <> 'deleted') m ON true
-		  JOIN conversations c ON c.id = m.conversation_id::uuid AND c.listed`,
+		  JOIN conversations c ON c.id = m.conversation_id::uuid AND c.listed
+		  LEFT JOIN responses r ON r.id = nullif(m.response_id, '')::uuid`,
 		match.tsquery(), match.tsqueries(), q.limit(), searchQueued)
 	if err != nil {
 		return nil, fmt.Errorf("store: search: %w", err)
 	}
 	hits, err := pgx.CollectRows(rows, func(row pgx.CollectableRow) (h Hit, err error) {
 		var queued bool
-		h.Message, err = scanMessageAnd(row, &h.Title, &queued)
+		h.Message, err = scanMessageAnd(row, &h.Title, &h.Model, &queued)
 		if queued && !match.Match(h.Content) {
 			h.ID = ""
 		}

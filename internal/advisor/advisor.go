@@ -1,0 +1,297 @@
+// Package advisor is what a reply is: history to model to log to readers.
+//
+// What is always true in it:
+//
+//   - Nothing of a reply reaches a reader before it is committed. The log in the record is the only road from the model to
+//     the screen: a reader ([Advisor.Follow]) reads rows, and what goes on in memory only tells it when to look.
+//   - A reply belongs to this process from [Advisor.Ask] to its end, whoever asked and whether or not they still listen.
+//   - A reply ends once, and what is kept of it is what was committed to its log.
+//   - No database connection is held while a model thinks.
+//
+// It knows neither HTTP nor SQL.
+package advisor
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"iter"
+	"log/slog"
+	"sync"
+	"time"
+
+	"git.georgsen.dk/hwlab/internal/lab"
+	"git.georgsen.dk/hwlab/internal/llm"
+	"git.georgsen.dk/hwlab/internal/store"
+)
+
+// Record is the part of the store that replies are kept in.
+type Record interface {
+	JoinServer(ctx context.Context, serverID string) (store.Fence, error)
+	Running(ctx context.Context, serverID string) ([]store.Response, error)
+	StartResponse(ctx context.Context, n store.NewResponse) (store.Response, error)
+	AppendDeltas(ctx context.Context, f store.Fence, deltas []store.Delta) error
+	FinishResponse(ctx context.Context, f store.Finish) (store.Response, error)
+	ReadLog(ctx context.Context, responseID string, from int) (store.Response, []store.Delta, error)
+	History(ctx context.Context, r store.Response) ([]store.Message, error)
+	DeleteConversation(ctx context.Context, id string) error
+	IndexPending(ctx context.Context, limit int) (int, error)
+}
+
+// Models finds the model that is to answer. The second result is its concrete name.
+type Models interface {
+	Resolve(ctx context.Context, model string) (llm.Provider, string, error)
+}
+
+// Notes reads the lab's notes as they are now.
+type Notes interface {
+	Read(ctx context.Context) (*lab.Notes, error)
+}
+
+// Config is what an Advisor works with. All fields are needed.
+type Config struct {
+	Record   Record
+	Models   Models
+	Notes    Notes
+	ServerID string // a UUID that no other living process uses
+	Log      *slog.Logger
+}
+
+// Advisor answers. Its methods are safe for concurrent use.
+type Advisor struct {
+	Config
+	fence   store.Fence
+	flusher *flusher
+
+	ctx    context.Context // ends when replies are to stop
+	cancel context.CancelCauseFunc
+	work   sync.WaitGroup // replies being written
+	idle   sync.WaitGroup // the flusher and the indexer
+
+	mu      sync.Mutex
+	closed  bool
+	replies map[string]*reply // being written by this process, by id
+}
+
+// Why a reply was stopped before the model had finished. Each is a cause of the reply's context.
+var (
+	errShutdown = errors.New("the server was stopped")
+	errDeleted  = errors.New("the conversation was deleted")
+	errFenced   = errors.New("another server took over")
+)
+
+// ReasonInterrupted is why a reply is incomplete whose server stopped or died while it was written.
+const ReasonInterrupted = "interrupted"
+
+// ReasonMaxOutputTokens is why a reply is incomplete that reached its token limit. OpenAI's reference has the name.
+const ReasonMaxOutputTokens = "max_output_tokens"
+
+// ReasonContentFilter is why a reply is incomplete whose rest the model's server withheld. OpenAI's reference has the name.
+const ReasonContentFilter = "content_filter"
+
+// Start makes the process the owner of cfg.ServerID's replies, settles what an earlier process with that id left running
+// as interrupted, with the text it had, and starts answering. Stop must be called in the end.
+func Start(ctx context.Context, cfg Config) (*Advisor, error) {
+	fence, err := cfg.Record.JoinServer(ctx, cfg.ServerID)
+	if err != nil {
+		return nil, err
+	}
+	left, err := cfg.Record.Running(ctx, cfg.ServerID)
+	if err != nil {
+		return nil, err
+	}
+	for _, r := range left {
+		_, err := cfg.Record.FinishResponse(ctx, store.Finish{Fence: fence, ConversationID: r.ConversationID, ResponseID: r.ID,
+			Status: store.ResponseIncomplete, IncompleteReason: ReasonInterrupted})
+		if err != nil && !errors.Is(err, store.ErrNotFound) {
+			return nil, fmt.Errorf("advisor: settle a reply of before the restart: %w", err)
+		}
+		cfg.Log.Info("settled a reply that a stop had interrupted", "response", r.ID)
+	}
+	a := &Advisor{Config: cfg, fence: fence, replies: map[string]*reply{}}
+	a.ctx, a.cancel = context.WithCancelCause(context.Background())
+	a.flusher = newFlusher(cfg.Record, fence, cfg.Log, func() { a.cancel(errFenced) })
+	background, stop := context.WithCancel(context.Background())
+	a.flusher.stop = stop
+	a.idle.Go(func() { a.flusher.run(background) })
+	a.idle.Go(func() { a.index(background) })
+	return a, nil
+}
+
+// Stop ends all replies as interrupted, keeps what they have and returns when that is done, or with ctx's error when it is
+// not done by then. Ask fails afterwards; Follow still works.
+func (a *Advisor) Stop(ctx context.Context) error {
+	a.mu.Lock()
+	a.closed = true
+	a.mu.Unlock()
+	a.cancel(errShutdown)
+	done := make(chan struct{})
+	go func() {
+		a.work.Wait()
+		a.flusher.stop()
+		a.idle.Wait()
+		close(done)
+	}()
+	select {
+	case <-done:
+		return nil
+	case <-ctx.Done():
+		a.flusher.stop() // a database that is away: the next start settles what is left
+		<-done
+		return ctx.Err()
+	}
+}
+
+// ErrStopping is returned by Ask once Stop was called.
+var ErrStopping = errors.New("advisor: the server is stopping")
+
+// Question is what is asked.
+type Question struct {
+	// Where: in a conversation, or after an earlier reply, or, with neither, in a new unlisted conversation.
+	ConversationID string
+	PreviousID     string
+	Expect         *int64 // with ConversationID: the head the person saw; nil: whatever it is
+
+	Input        []store.NewMessage
+	Model        string          // "": the default
+	Instructions string          // for this reply alone; not kept as a message
+	Request      json.RawMessage // kept with the reply as it is
+	Temperature  *float64
+	TopP         *float64
+	MaxTokens    *int
+}
+
+// Ask keeps the question and starts the reply. When it returns without an error the question is in the record, and the
+// answer is being written whether or not anyone follows it; even a model that cannot be reached is then an end of the
+// reply, not an error. Errors are the store's and [llm.UnknownModelError], and nothing was kept.
+func (a *Advisor) Ask(ctx context.Context, q Question) (store.Response, error) {
+	provider, model, err := a.Models.Resolve(ctx, q.Model)
+	if err != nil {
+		return store.Response{}, err
+	}
+	a.mu.Lock()
+	if a.closed {
+		a.mu.Unlock()
+		return store.Response{}, ErrStopping
+	}
+	a.work.Add(1)
+	a.mu.Unlock()
+
+	r, err := a.Record.StartResponse(ctx, store.NewResponse{Fence: a.fence, ConversationID: q.ConversationID, PreviousID: q.PreviousID,
+		Expect: q.Expect, Input: q.Input, Model: model, Request: q.Request, Title: title(q.Input)})
+	if err != nil {
+		a.work.Done()
+		return store.Response{}, err
+	}
+	reply := &reply{Response: r, question: q, provider: provider, log: a.flusher.open(r)}
+	reply.ctx, reply.cancel = context.WithCancelCause(a.ctx)
+	a.mu.Lock()
+	a.replies[r.ID] = reply
+	a.mu.Unlock()
+	go func() {
+		defer a.work.Done()
+		a.write(reply)
+	}()
+	return r, nil
+}
+
+// DeleteConversation erases a conversation and stops the replies that are being written in it. It returns
+// store.ErrNotFound when there is none.
+func (a *Advisor) DeleteConversation(ctx context.Context, id string) error {
+	if err := a.Record.DeleteConversation(ctx, id); err != nil {
+		return err
+	}
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	for _, r := range a.replies {
+		if r.ConversationID == id {
+			r.cancel(errDeleted)
+		}
+	}
+	return nil
+}
+
+// Step is what a reader of a reply learns at once: log rows, and the reply as it was when they were all there was.
+type Step struct {
+	Response store.Response
+	Deltas   []store.Delta
+}
+
+// pollInterval is how often a reader looks for rows of a reply that another process writes.
+const pollInterval = 100 * time.Millisecond
+
+// keepAlive is how long a reader hears nothing at most.
+const keepAlive = 15 * time.Second
+
+// Follow yields the log of a reply from row from on as it grows, and stops after the step in which the reply has ended. The
+// first step comes at once, also without rows, and every 15 seconds there is one. It ends with store.ErrNotFound for an unknown reply or one that is deleted
+// meanwhile, and with ctx's error. A database that is away is waited for.
+func (a *Advisor) Follow(ctx context.Context, responseID string, from int) iter.Seq2[Step, error] {
+	return func(yield func(Step, error) bool) {
+		first, last := true, time.Now()
+		var pause backoff
+		for {
+			hint, ours := a.flusher.hint(responseID) // before reading, so that no commit is missed
+			r, deltas, err := a.Record.ReadLog(ctx, responseID, from)
+			switch {
+			case err == nil:
+				pause.reset()
+			case ctx.Err() != nil:
+				yield(Step{}, ctx.Err())
+				return
+			case errors.Is(err, store.ErrNotFound) || first:
+				yield(Step{}, err)
+				return
+			default:
+				if !pause.wait(ctx) {
+					yield(Step{}, ctx.Err())
+					return
+				}
+				continue
+			}
+			if first || len(deltas) > 0 || r.Ended() || time.Since(last) > keepAlive {
+				if !yield(Step{r, deltas}, nil) || r.Ended() {
+					return
+				}
+				last = time.Now()
+			}
+			first, from = false, from+len(deltas)
+			wait := pollInterval
+			if ours {
+				wait *= 20 // the hint tells; this is for the one that was lost
+			}
+			timer := time.NewTimer(wait)
+			select {
+			case <-hint:
+			case <-timer.C:
+			case <-ctx.Done():
+			}
+			timer.Stop()
+		}
+	}
+}
+
+// index drains the search queue whenever there is something in it.
+func (a *Advisor) index(ctx context.Context) {
+	const batch, every = 500, time.Second
+	for {
+		n, err := a.Record.IndexPending(ctx, batch)
+		if ctx.Err() != nil {
+			return
+		}
+		if err != nil {
+			a.Log.Warn("the search index waits", "error", err)
+		}
+		if n == batch {
+			continue
+		}
+		timer := time.NewTimer(every)
+		select {
+		case <-timer.C:
+		case <-ctx.Done():
+			timer.Stop()
+			return
+		}
+	}
+}

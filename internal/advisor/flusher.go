@@ -1,0 +1,258 @@
+package advisor
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"sync"
+	"time"
+
+	"git.georgsen.dk/hwlab/internal/store"
+)
+
+// The flusher commits the log rows of all running replies together. The next flush starts when the last one has ended, so
+// a lone stream waits for nothing but its own commit, and load makes rows larger, not commits more. A batch is frozen when
+// it is first sent: after an unknown outcome the same rows are sent again, and the store leaves alone what is there.
+
+const (
+	crowd     = 16                    // with rows of more replies than this in a flush, the next one waits
+	crowdGap  = 50 * time.Millisecond // for this long; it costs a third of the CPU
+	maxUnsent = 256 * 1024            // bytes of a reply's text in memory before its model is paused
+)
+
+type flusher struct {
+	record interface {
+		AppendDeltas(ctx context.Context, f store.Fence, deltas []store.Delta) error
+	}
+	fence  store.Fence
+	log    *slog.Logger
+	fenced func() // called once when another server has taken over
+	stop   context.CancelFunc
+
+	wake chan struct{} // holds one token while there is something to send
+
+	mu      sync.Mutex
+	waiting []*replyLog          // with rows to send, in the order they came
+	logs    map[string]*replyLog // by response id
+}
+
+// replyLog is the log of one running reply on its way to the record.
+type replyLog struct {
+	f              *flusher
+	responseID     string
+	conversationID string
+
+	// Under f.mu:
+	n       int           // the next row's number
+	rows    []store.Delta // not sent yet; the last may still grow
+	unsent  int           // bytes of text in rows
+	sending bool          // some are in the batch under way
+	changed chan struct{} // closed at the next commit or end
+	err     error         // why no more can be written
+}
+
+func newFlusher(record Record, fence store.Fence, log *slog.Logger, fenced func()) *flusher {
+	return &flusher{record: record, fence: fence, log: log, fenced: fenced, wake: make(chan struct{}, 1), logs: map[string]*replyLog{}}
+}
+
+// open starts the log of a reply; close ends it.
+func (f *flusher) open(r store.Response) *replyLog {
+	l := &replyLog{f: f, responseID: r.ID, conversationID: r.ConversationID, changed: make(chan struct{})}
+	f.mu.Lock()
+	f.logs[r.ID] = l
+	f.mu.Unlock()
+	return l
+}
+
+// close forgets the log and lets its readers look once more.
+func (l *replyLog) close() {
+	l.f.mu.Lock()
+	defer l.f.mu.Unlock()
+	delete(l.f.logs, l.responseID)
+	close(l.changed)
+	l.changed = nil
+}
+
+// hint returns a channel that is closed when there may be more to read of a reply that is written here; else nil and false.
+func (f *flusher) hint(responseID string) (<-chan struct{}, bool) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if l := f.logs[responseID]; l != nil {
+		return l.changed, true
+	}
+	return nil, false
+}
+
+// add queues a row, or lengthens the text that waits for the same flush. While too much of the reply is unsent it waits, so
+// that the model is not read further; it returns ctx's error, or why the log can take no more.
+func (l *replyLog) add(ctx context.Context, d store.Delta) error {
+	l.f.mu.Lock()
+	for l.unsent > maxUnsent && l.err == nil {
+		changed := l.changed
+		l.f.mu.Unlock()
+		select {
+		case <-changed:
+		case <-ctx.Done():
+			return context.Cause(ctx)
+		}
+		l.f.mu.Lock()
+	}
+	defer l.f.mu.Unlock()
+	if l.err != nil {
+		return l.err
+	}
+	if last := len(l.rows) - 1; d.Kind == store.DeltaText && last >= 0 && l.rows[last].Kind == store.DeltaText &&
+		l.rows[last].Item == d.Item && l.rows[last].Part == d.Part {
+		l.rows[last].Text += d.Text
+	} else {
+		d.ResponseID, d.ConversationID, d.N = l.responseID, l.conversationID, l.n
+		l.n++
+		if len(l.rows) == 0 {
+			l.f.waiting = append(l.f.waiting, l)
+		}
+		l.rows = append(l.rows, d)
+	}
+	l.unsent += len(d.Text)
+	select {
+	case l.f.wake <- struct{}{}:
+	default:
+	}
+	return nil
+}
+
+// flushed waits until all rows are committed and returns ctx's error, or why the log can take no more.
+func (l *replyLog) flushed(ctx context.Context) error {
+	l.f.mu.Lock()
+	defer l.f.mu.Unlock()
+	for l.err == nil && (len(l.rows) > 0 || l.sending) {
+		changed := l.changed
+		l.f.mu.Unlock()
+		select {
+		case <-changed:
+		case <-ctx.Done():
+			l.f.mu.Lock()
+			return context.Cause(ctx)
+		}
+		l.f.mu.Lock()
+	}
+	return l.err
+}
+
+// run flushes until ctx ends.
+func (f *flusher) run(ctx context.Context) {
+	for {
+		select {
+		case <-f.wake:
+		case <-ctx.Done():
+			f.fail(ctx.Err(), f.take())
+			return
+		}
+		logs := f.take()
+		f.send(ctx, logs)
+		if len(logs) > crowd {
+			timer := time.NewTimer(crowdGap)
+			select {
+			case <-timer.C:
+			case <-ctx.Done():
+			}
+			timer.Stop()
+		}
+	}
+}
+
+// batch is the rows of one reply, frozen.
+type batch struct {
+	log  *replyLog
+	rows []store.Delta
+}
+
+func (f *flusher) take() []batch {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	batches := make([]batch, len(f.waiting))
+	for i, l := range f.waiting {
+		batches[i] = batch{l, l.rows}
+		l.rows, l.unsent, l.sending = nil, 0, true
+	}
+	f.waiting = nil
+	return batches
+}
+
+// send commits batches, however often it takes, and lets readers look.
+func (f *flusher) send(ctx context.Context, batches []batch) {
+	var rows []store.Delta
+	for _, b := range batches {
+		rows = append(rows, b.rows...)
+	}
+	var pause backoff
+	for {
+		err := f.record.AppendDeltas(ctx, f.fence, rows)
+		switch {
+		case err == nil:
+			f.sent(batches)
+			return
+		case errors.Is(err, store.ErrFenced):
+			f.log.Error("another server has taken this one's replies over; they stop here")
+			f.fail(err, batches)
+			f.fenced()
+			return
+		case store.Permanent(err) && len(batches) > 1: // one of them spoils it; it must not stop the others
+			for i := range batches {
+				f.send(ctx, batches[i:i+1])
+			}
+			return
+		case store.Permanent(err):
+			f.fail(err, batches)
+			return
+		}
+		f.log.Warn("a flush waits for the database", "error", err, "replies", len(batches))
+		if !pause.wait(ctx) {
+			f.fail(ctx.Err(), batches)
+			return
+		}
+	}
+}
+
+func (f *flusher) sent(batches []batch) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	for _, b := range batches {
+		b.log.sending = false
+		b.log.announce()
+	}
+}
+
+func (f *flusher) fail(err error, batches []batch) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	for _, b := range batches {
+		b.log.sending, b.log.err = false, err
+		b.log.announce()
+	}
+}
+
+// announce wakes who waits for the log to change. f.mu is held.
+func (l *replyLog) announce() {
+	if l.changed != nil {
+		close(l.changed)
+		l.changed = make(chan struct{})
+	}
+}
+
+// backoff is a pause between tries, growing to a second.
+type backoff struct{ next time.Duration }
+
+func (b *backoff) reset() { b.next = 0 }
+
+// wait pauses and reports whether ctx still goes on.
+func (b *backoff) wait(ctx context.Context) bool {
+	b.next = min(max(2*b.next, 20*time.Millisecond), time.Second)
+	timer := time.NewTimer(b.next)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+		return true
+	case <-ctx.Done():
+		return false
+	}
+}

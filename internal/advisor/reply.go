@@ -1,0 +1,207 @@
+package advisor
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"time"
+
+	"git.georgsen.dk/hwlab/internal/lab"
+	"git.georgsen.dk/hwlab/internal/llm"
+	"git.georgsen.dk/hwlab/internal/store"
+)
+
+// reply is a reply that this process writes.
+type reply struct {
+	store.Response
+	question Question
+	provider llm.Provider
+	log      *replyLog
+	ctx      context.Context
+	cancel   context.CancelCauseFunc
+}
+
+// finishTimeout bounds how long the end of a reply is tried for once the server is stopping. What is not settled by then is
+// settled at the next start.
+const finishTimeout = 8 * time.Second
+
+// write lets the model answer and brings the reply to its one end.
+func (a *Advisor) write(r *reply) {
+	defer r.cancel(nil)
+	end := a.generate(r)
+	end.Fence, end.ConversationID, end.ResponseID = a.fence, r.ConversationID, r.ID
+	a.finish(r, end)
+	a.mu.Lock()
+	delete(a.replies, r.ID)
+	a.mu.Unlock()
+	r.log.close()
+}
+
+// finish commits the end, as often as it takes; after an unknown outcome the record says which end it was.
+func (a *Advisor) finish(r *reply, end store.Finish) {
+	ctx := context.WithoutCancel(r.ctx)
+	var pause backoff
+	for {
+		try, cancel := context.WithTimeout(ctx, finishTimeout)
+		_, err := a.Record.FinishResponse(try, end)
+		cancel()
+		switch {
+		case err == nil, errors.Is(err, store.ErrNotFound), errors.Is(err, store.ErrFenced):
+			return
+		case store.Permanent(err):
+			a.Log.Error("a reply cannot be ended", "response", r.ID, "error", err)
+			return
+		}
+		a.Log.Warn("the end of a reply waits for the database", "response", r.ID, "error", err)
+		// A server that is stopping leaves the rest to the next start.
+		if a.ctx.Err() != nil && pause.next >= time.Second || !pause.wait(ctx) {
+			return
+		}
+	}
+}
+
+// generate reads the model into the log and returns how the reply ended, once all that was read is committed.
+func (a *Advisor) generate(r *reply) store.Finish {
+	request, err := a.request(r)
+	if err != nil {
+		return a.stopped(r, err)
+	}
+	end := store.Finish{Status: store.ResponseCompleted}
+	open, finish := false, ""
+	for delta, err := range r.provider.Stream(r.ctx, request) {
+		if err != nil {
+			return a.stopped(r, err)
+		}
+		if delta.Usage != nil {
+			u := store.Usage(*delta.Usage)
+			end.Usage = &u
+		}
+		if delta.Finish != "" {
+			finish = delta.Finish
+		}
+		if delta.Text == "" {
+			continue
+		}
+		if !open {
+			open = true
+			if err := r.add(store.Delta{Kind: store.DeltaItem, ItemID: store.NewID(), Text: "message"},
+				store.Delta{Kind: store.DeltaPart, Text: "output_text"}); err != nil {
+				return a.stopped(r, err)
+			}
+		}
+		if err := r.add(store.Delta{Kind: store.DeltaText, Text: store.CleanText(delta.Text)}); err != nil {
+			return a.stopped(r, err)
+		}
+	}
+	switch finish {
+	case llm.FinishLength:
+		end.Status, end.IncompleteReason = store.ResponseIncomplete, ReasonMaxOutputTokens
+	case llm.FinishContentFilter:
+		end.Status, end.IncompleteReason = store.ResponseIncomplete, ReasonContentFilter
+	}
+	if open && end.Status == store.ResponseCompleted {
+		if err := r.add(store.Delta{Kind: store.DeltaPartDone}, store.Delta{Kind: store.DeltaItemDone}); err != nil {
+			return a.stopped(r, err)
+		}
+	}
+	if err := r.log.flushed(r.ctx); err != nil {
+		return a.stopped(r, err)
+	}
+	return end
+}
+
+// stopped is the end of a reply that could not be finished because of err.
+func (a *Advisor) stopped(r *reply, err error) store.Finish {
+	if r.ctx.Err() != nil {
+		cause := context.Cause(r.ctx)
+		a.Log.Info("a reply was interrupted", "response", r.ID, "cause", cause)
+		ctx, cancel := context.WithTimeout(context.WithoutCancel(r.ctx), finishTimeout)
+		defer cancel()
+		if err := r.log.flushed(ctx); err != nil {
+			a.Log.Warn("the last words of an interrupted reply were not kept", "response", r.ID, "error", err)
+		}
+		return store.Finish{Status: store.ResponseIncomplete, IncompleteReason: ReasonInterrupted}
+	}
+	a.Log.Warn("a reply failed", "response", r.ID, "model", r.Model, "error", err)
+	failure := &store.ResponseError{Code: "server_error", Message: "The reply could not be written: " + err.Error()}
+	var model *llm.Error
+	if errors.As(err, &model) {
+		failure = &store.ResponseError{Code: "model_error", Message: model.Error()}
+	}
+	if err := r.log.flushed(r.ctx); err != nil {
+		a.Log.Warn("the last words of a failed reply were not kept", "response", r.ID, "error", err)
+	}
+	return store.Finish{Status: store.ResponseFailed, Error: failure}
+}
+
+func (r *reply) add(rows ...store.Delta) error {
+	for _, d := range rows {
+		if err := r.log.add(r.ctx, d); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// request is what the model is told: the instructions, the lab's notes and the conversation up to the question.
+func (a *Advisor) request(r *reply) (llm.Request, error) {
+	q := r.question
+	request := llm.Request{Model: r.Model, Temperature: q.Temperature, TopP: q.TopP, MaxOutputTokens: q.MaxTokens}
+	notes, err := a.Notes.Read(r.ctx)
+	if err != nil {
+		a.Log.Warn("answering without the lab's notes", "error", err)
+		notes = &lab.Notes{}
+	}
+	if system := joined(q.Instructions, notes.Instructions()); system != "" {
+		request.Messages = append(request.Messages, llm.Message{Role: llm.RoleSystem, Text: system})
+	}
+	history, err := a.history(r)
+	if err != nil {
+		return request, fmt.Errorf("the conversation could not be read: %w", err)
+	}
+	request.Messages = append(request.Messages, history...)
+	return request, nil
+}
+
+// history is what the reply answers, as a model reads it.
+func (a *Advisor) history(r *reply) ([]llm.Message, error) {
+	messages, err := a.Record.History(r.ctx, r.Response)
+	if err != nil {
+		return nil, err
+	}
+	var list []llm.Message
+	for _, m := range messages {
+		if m.Content != "" {
+			list = append(list, llm.Message{Role: m.Role, Text: m.Content})
+		}
+	}
+	return list, nil
+}
+
+// title is what a conversation is called until someone names it: the first line of the first question.
+func title(input []store.NewMessage) string {
+	const longest = 80
+	for _, m := range input {
+		if m.Role != llm.RoleUser {
+			continue
+		}
+		line, _, _ := strings.Cut(strings.TrimSpace(m.Content), "\n")
+		if runes := []rune(strings.TrimSpace(line)); len(runes) > longest {
+			return strings.TrimSpace(string(runes[:longest])) + "…"
+		} else if len(runes) > 0 {
+			return string(runes)
+		}
+	}
+	return ""
+}
+
+func joined(parts ...string) string {
+	var list []string
+	for _, p := range parts {
+		if p != "" {
+			list = append(list, p)
+		}
+	}
+	return strings.Join(list, "\n\n")
+}

@@ -1,0 +1,225 @@
+// Package api is /v1: Open Responses and OpenAI's Conversations API over HTTP.
+//
+// The shapes are those of the Open Responses specification (github.com/openresponses/openresponses) and of OpenAI's
+// published reference; what is hwlab's own is marked so where it is made. Every handler returns an error or has answered;
+// errors.go has the one table from an error to a status. Package advisor writes the replies; this package reads their log
+// and turns its rows into events, so that an event's sequence_number follows from what is stored.
+package api
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"io"
+	"iter"
+	"log/slog"
+	"mime"
+	"net/http"
+	"strconv"
+	"strings"
+
+	"git.georgsen.dk/hwlab/internal/advisor"
+	"git.georgsen.dk/hwlab/internal/lab"
+	"git.georgsen.dk/hwlab/internal/llm"
+	"git.georgsen.dk/hwlab/internal/store"
+)
+
+// Record is the part of the store that is read and changed directly.
+type Record interface {
+	CreateConversationWith(ctx context.Context, c store.NewConversation) (string, error)
+	AppendMessages(ctx context.Context, a store.Append) ([]string, int64, error)
+	Summary(ctx context.Context, id string) (store.ConversationSummary, error)
+	List(ctx context.Context, q store.ListQuery) (store.ListPage, error)
+	Thread(ctx context.Context, q store.ThreadQuery) (store.ThreadPage, error)
+	Message(ctx context.Context, conversationID, id string) (store.Message, error)
+	RenameConversation(ctx context.Context, id, title string) error
+	SetMetadata(ctx context.Context, id string, metadata map[string]string) error
+	RunningIn(ctx context.Context, conversationID string) (string, error)
+	ReadLog(ctx context.Context, responseID string, from int) (store.Response, []store.Delta, error)
+}
+
+// Advisor writes replies.
+type Advisor interface {
+	Ask(ctx context.Context, q advisor.Question) (store.Response, error)
+	Follow(ctx context.Context, responseID string, from int) iter.Seq2[advisor.Step, error]
+	DeleteConversation(ctx context.Context, id string) error
+}
+
+// Models are what can be asked.
+type Models interface {
+	Models(ctx context.Context) ([]llm.Info, error)
+	Resolve(ctx context.Context, model string) (llm.Provider, string, error)
+	States(ctx context.Context) ([]llm.SourceState, error)
+}
+
+// Notes reads the lab's notes as they are now.
+type Notes interface {
+	Read(ctx context.Context) (*lab.Notes, error)
+}
+
+// Config is what an API works with. All fields are needed.
+type Config struct {
+	Record   Record
+	Advisor  Advisor
+	Models   Models
+	Notes    Notes
+	HasNotes bool // a folder of notes is configured
+	Log      *slog.Logger
+}
+
+// API serves /v1.
+type API struct{ Config }
+
+// maxBody is the largest request that is read, in bytes: the 10 MiB of text that the specification allows, escaped.
+const maxBody = 32 << 20
+
+// New returns the handler of /v1.
+func New(cfg Config) http.Handler {
+	a := &API{cfg}
+	mux := http.NewServeMux()
+	for pattern, handler := range map[string]func(http.ResponseWriter, *http.Request) error{
+		"POST /v1/responses":               a.createResponse,
+		"GET /v1/responses/{id}":           a.getResponse,
+		"POST /v1/conversations":           a.createConversation,
+		"GET /v1/conversations":            a.listConversations,
+		"GET /v1/conversations/{id}":       a.getConversation,
+		"POST /v1/conversations/{id}":      a.updateConversation,
+		"DELETE /v1/conversations/{id}":    a.deleteConversation,
+		"GET /v1/conversations/{id}/items": a.listItems,
+		"GET /v1/models":                   a.listModels,
+		"GET /v1/lab":                      a.getLab,
+	} {
+		mux.Handle(pattern, a.handle(handler))
+	}
+	mux.Handle("/v1/", a.handle(func(_ http.ResponseWriter, r *http.Request) error {
+		// The mux sends here what no pattern takes: a path that is not there, or a method that a path does not have.
+		for _, method := range []string{http.MethodGet, http.MethodPost, http.MethodDelete} {
+			probe := r.Clone(r.Context())
+			probe.Method = method
+			if _, pattern := mux.Handler(probe); pattern != "/v1/" {
+				return &Error{Status: http.StatusMethodNotAllowed, Code: "method_not_allowed", Message: r.Method + " is not possible on " + r.URL.Path}
+			}
+		}
+		return &Error{Status: http.StatusNotFound, Code: "unknown_url", Message: "there is no " + r.URL.Path + " here"}
+	}))
+	return mux
+}
+
+// handle runs a handler and renders the error it returns.
+func (a *API) handle(f func(http.ResponseWriter, *http.Request) error) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		r.Body = http.MaxBytesReader(w, r.Body, maxBody)
+		err := f(w, r)
+		if err == nil || r.Context().Err() != nil {
+			return
+		}
+		e := toError(err)
+		if e.Status >= 500 {
+			a.Log.Error("a request failed", "method", r.Method, "path", r.URL.Path, "error", err)
+		}
+		WriteError(w, e)
+	})
+}
+
+// WriteError answers with e in OpenAI's envelope.
+func WriteError(w http.ResponseWriter, e *Error) {
+	for name, value := range e.Headers {
+		w.Header().Set(name, value)
+	}
+	writeJSON(w, e.Status, map[string]any{"error": e})
+}
+
+func writeJSON(w http.ResponseWriter, status int, v any) {
+	w.Header().Set("Content-Type", "application/json")
+	w.Header().Set("Cache-Control", "no-store")
+	w.WriteHeader(status)
+	w.Write(marshal(v))
+}
+
+// marshal is JSON without HTML escapes. It is only given values that have a JSON form.
+func marshal(v any) []byte {
+	var b bytes.Buffer
+	e := json.NewEncoder(&b)
+	e.SetEscapeHTML(false)
+	if err := e.Encode(v); err != nil {
+		panic(err)
+	}
+	return bytes.TrimSuffix(b.Bytes(), []byte("\n"))
+}
+
+// readJSON reads a request's body, a JSON object, into v. An empty body leaves v as it is.
+func readJSON(r *http.Request, v any) error {
+	if t := r.Header.Get("Content-Type"); t != "" {
+		if media, _, err := mime.ParseMediaType(t); err != nil || media != "application/json" {
+			return &Error{Status: http.StatusUnsupportedMediaType, Code: "unsupported_media_type", Message: "send the body as application/json"}
+		}
+	}
+	body, err := io.ReadAll(r.Body)
+	var tooLarge *http.MaxBytesError
+	if errors.As(err, &tooLarge) {
+		return &Error{Status: http.StatusRequestEntityTooLarge, Code: "request_too_large",
+			Message: "the request is larger than " + strconv.FormatInt(tooLarge.Limit>>20, 10) + " MiB"}
+	}
+	if err != nil {
+		return badRequest("", "the request could not be read: %v", err)
+	}
+	if len(bytes.TrimSpace(body)) == 0 {
+		return nil
+	}
+	var fields map[string]json.RawMessage
+	if err := json.Unmarshal(body, &fields); err != nil {
+		return badRequest("", "the body is not a JSON object: %v", err)
+	}
+	for name, value := range fields {
+		if err := checkText(name, value); err != nil {
+			return err
+		}
+	}
+	if err := json.Unmarshal(body, v); err != nil {
+		var wrong *json.UnmarshalTypeError
+		if errors.As(err, &wrong) {
+			return badRequest(wrong.Field, "%s cannot be a %s", wrong.Field, wrong.Value)
+		}
+		return badRequest("", "the body cannot be read: %v", err)
+	}
+	return nil
+}
+
+// queryInt reads a number from the query, def where it is absent.
+func queryInt(r *http.Request, name string, def, least, most int) (int, error) {
+	text := r.URL.Query().Get(name)
+	if text == "" {
+		return def, nil
+	}
+	n, err := strconv.Atoi(text)
+	if err != nil || n < least || n > most {
+		return 0, badRequest(name, "%s must be a number from %d to %d", name, least, most)
+	}
+	return n, nil
+}
+
+// The kinds of ids, by what they begin with. The rest is the UUID in the record.
+const (
+	conversationID = "conv_"
+	responseID     = "resp_"
+	messageID      = "msg_"
+)
+
+// parseID returns the UUID of an id of the kind, or "", which names nothing.
+func parseID(kind, id string) string {
+	rest, ok := strings.CutPrefix(id, kind)
+	if !ok {
+		return ""
+	}
+	return rest
+}
+
+// nullable is id with its kind before it, or null where there is none.
+func nullable(kind, id string) *string {
+	if id == "" {
+		return nil
+	}
+	id = kind + id
+	return &id
+}

@@ -1,0 +1,245 @@
+package api
+
+import (
+	"bytes"
+	"encoding/json"
+	"fmt"
+	"slices"
+	"strings"
+	"unicode/utf8"
+
+	"git.georgsen.dk/hwlab/internal/store"
+)
+
+// responseRequest is the body of POST /v1/responses. Hints that change nothing here are read so that they can be echoed.
+type responseRequest struct {
+	Model              string            `json:"model"`
+	Input              json.RawMessage   `json:"input"`
+	Conversation       json.RawMessage   `json:"conversation"`
+	PreviousResponseID string            `json:"previous_response_id"`
+	Instructions       string            `json:"instructions"`
+	Stream             bool              `json:"stream"`
+	Store              *bool             `json:"store"`
+	Background         bool              `json:"background"`
+	Metadata           map[string]string `json:"metadata"`
+	Temperature        *float64          `json:"temperature"`
+	TopP               *float64          `json:"top_p"`
+	MaxOutputTokens    *int              `json:"max_output_tokens"`
+	Truncation         string            `json:"truncation"`
+	PresencePenalty    float64           `json:"presence_penalty"`
+	FrequencyPenalty   float64           `json:"frequency_penalty"`
+	TopLogprobs        int               `json:"top_logprobs"`
+	Tools              []json.RawMessage `json:"tools"`
+	Text               struct {
+		Format struct {
+			Type string `json:"type"`
+		} `json:"format"`
+	} `json:"text"`
+	Reasoning        *reasoning `json:"reasoning"`
+	SafetyIdentifier *string    `json:"safety_identifier"`
+	PromptCacheKey   *string    `json:"prompt_cache_key"`
+}
+
+type reasoning struct {
+	Effort  *string `json:"effort"`
+	Summary *string `json:"summary"`
+}
+
+// echo is what the response object repeats of its request. It is kept with the response.
+type echo struct {
+	Instructions     *string           `json:"instructions"`
+	Metadata         map[string]string `json:"metadata"`
+	Temperature      *float64          `json:"temperature"`
+	TopP             *float64          `json:"top_p"`
+	MaxOutputTokens  *int              `json:"max_output_tokens"`
+	Reasoning        *reasoning        `json:"reasoning"`
+	SafetyIdentifier *string           `json:"safety_identifier"`
+	PromptCacheKey   *string           `json:"prompt_cache_key"`
+}
+
+func (q responseRequest) echo() json.RawMessage {
+	e := echo{Metadata: q.Metadata, Temperature: q.Temperature, TopP: q.TopP, MaxOutputTokens: q.MaxOutputTokens, Reasoning: q.Reasoning,
+		SafetyIdentifier: q.SafetyIdentifier, PromptCacheKey: q.PromptCacheKey}
+	if q.Instructions != "" {
+		e.Instructions = &q.Instructions
+	}
+	return marshal(e)
+}
+
+// check refuses what is wrong, and by its name what would change the answer and cannot be had.
+func (q responseRequest) check() error {
+	switch {
+	case q.Temperature != nil && (*q.Temperature < 0 || *q.Temperature > 2):
+		return badRequest("temperature", "temperature must be from 0 to 2")
+	case q.TopP != nil && (*q.TopP < 0 || *q.TopP > 1):
+		return badRequest("top_p", "top_p must be from 0 to 1")
+	case q.MaxOutputTokens != nil && *q.MaxOutputTokens < 16:
+		return badRequest("max_output_tokens", "max_output_tokens must be at least 16")
+	case q.Truncation != "" && q.Truncation != "auto" && q.Truncation != "disabled":
+		return badRequest("truncation", "truncation is auto or disabled")
+	case q.PreviousResponseID != "" && given(q.Conversation):
+		return badRequest("previous_response_id", "previous_response_id and conversation cannot be used together")
+	case q.Truncation == "auto":
+		return unsupported("truncation", "truncation: auto")
+	case q.Store != nil && !*q.Store:
+		return unsupported("store", "store: false")
+	case q.Background:
+		return unsupported("background", "background: true")
+	case len(q.Tools) > 0:
+		return unsupported("tools", "tools")
+	case q.Text.Format.Type != "" && q.Text.Format.Type != "text":
+		return unsupported("text.format", "text.format "+q.Text.Format.Type)
+	case q.PresencePenalty != 0:
+		return unsupported("presence_penalty", "presence_penalty")
+	case q.FrequencyPenalty != 0:
+		return unsupported("frequency_penalty", "frequency_penalty")
+	case q.TopLogprobs != 0:
+		return unsupported("top_logprobs", "top_logprobs")
+	}
+	return checkMetadata(q.Metadata)
+}
+
+func unsupported(param, what string) *Error {
+	return &Error{Status: 400, Code: "unsupported_parameter", Param: param, Message: what + " is not supported by this server"}
+}
+
+// checkMetadata holds metadata to OpenAI's limits.
+func checkMetadata(metadata map[string]string) error {
+	const pairs, key, value = 16, 64, 512
+	if len(metadata) > pairs {
+		return badRequest("metadata", "metadata has more than %d pairs", pairs)
+	}
+	for k, v := range metadata {
+		if utf8.RuneCountInString(k) > key {
+			return badRequest("metadata", "a key of metadata is longer than %d characters", key)
+		}
+		if utf8.RuneCountInString(v) > value {
+			return badRequest("metadata."+k, "metadata.%s is longer than %d characters", k, value)
+		}
+	}
+	return nil
+}
+
+func given(raw json.RawMessage) bool { return len(raw) > 0 && !bytes.Equal(raw, []byte("null")) }
+
+// conversation reads the conversation field: an id, or an object with one. With head, hwlab's own, the object says where
+// the conversation ended when the sender last looked.
+func (q responseRequest) conversation() (id string, expect *int64, err error) {
+	if !given(q.Conversation) {
+		return "", nil, nil
+	}
+	var object struct {
+		ID   string `json:"id"`
+		Head *int64 `json:"head"`
+	}
+	if json.Unmarshal(q.Conversation, &object.ID) != nil && json.Unmarshal(q.Conversation, &object) != nil || object.ID == "" {
+		return "", nil, badRequest("conversation", "conversation must be an id or an object with an id")
+	}
+	if id = parseID(conversationID, object.ID); id == "" {
+		return "", nil, notFound("conversation", object.ID)
+	}
+	return id, object.Head, nil
+}
+
+// inputItem is an item of input as clients send it.
+type inputItem struct {
+	Type    string          `json:"type"`
+	Role    string          `json:"role"`
+	Content json.RawMessage `json:"content"`
+}
+
+type inputPart struct {
+	Type string  `json:"type"`
+	Text *string `json:"text"`
+}
+
+// messageItem is what is kept of an input message that is more than a role and one text.
+type messageItem struct {
+	Type    string     `json:"type"`
+	Role    string     `json:"role"`
+	Content []textPart `json:"content"`
+}
+
+type textPart struct {
+	Type string `json:"type"`
+	Text string `json:"text"`
+}
+
+// parseInput reads input: a string, or items. field is its name in the request.
+func parseInput(field string, raw json.RawMessage) ([]store.NewMessage, error) {
+	if !given(raw) {
+		return nil, nil
+	}
+	var text string
+	if json.Unmarshal(raw, &text) == nil {
+		return []store.NewMessage{{Role: "user", Content: text}}, nil
+	}
+	var items []json.RawMessage
+	if json.Unmarshal(raw, &items) != nil {
+		return nil, badRequest(field, "%s must be a string or a list of items", field)
+	}
+	var list []store.NewMessage
+	for i, raw := range items {
+		m, err := parseItem(fmt.Sprintf("%s[%d]", field, i), raw)
+		if err != nil {
+			return nil, err
+		}
+		list = append(list, m)
+	}
+	return list, nil
+}
+
+func parseItem(field string, raw json.RawMessage) (store.NewMessage, error) {
+	var m store.NewMessage
+	var it inputItem
+	if err := json.Unmarshal(raw, &it); err != nil {
+		return m, badRequest(field, "%s is not an item", field)
+	}
+	if it.Type != "" && it.Type != "message" {
+		return m, unsupported(field+".type", "an item of type "+it.Type)
+	}
+	m.Role = it.Role
+	if it.Role == "developer" { // the record knows three roles; the item keeps the fourth
+		m.Role = "system"
+	}
+	if !slices.Contains([]string{"user", "assistant", "system"}, m.Role) {
+		return m, badRequest(field+".role", "%q is not a role: it is one of user, assistant, system, developer", it.Role)
+	}
+	partType := partTypeOf(m.Role)
+	if json.Unmarshal(it.Content, &m.Content) == nil && given(it.Content) {
+		if it.Role != m.Role {
+			m.Item = marshal(messageItem{"message", it.Role, []textPart{{partType, m.Content}}})
+		}
+		return m, nil
+	}
+	var parts []inputPart
+	if json.Unmarshal(it.Content, &parts) != nil || len(parts) == 0 {
+		return m, badRequest(field+".content", "%s.content must be a string or a list of parts", field)
+	}
+	kept := messageItem{Type: "message", Role: it.Role}
+	var texts []string
+	for i, p := range parts {
+		at := fmt.Sprintf("%s.content[%d]", field, i)
+		if !slices.Contains([]string{"input_text", "output_text", "text"}, p.Type) {
+			return m, unsupported(at+".type", "a part of type "+p.Type)
+		}
+		if p.Text == nil {
+			return m, badRequest(at+".text", "%s.text is missing", at)
+		}
+		kept.Content = append(kept.Content, textPart{partType, *p.Text})
+		texts = append(texts, *p.Text)
+	}
+	m.Content = strings.Join(texts, "\n")
+	if len(parts) > 1 || it.Role != m.Role {
+		m.Item = marshal(kept)
+	}
+	return m, nil
+}
+
+// partTypeOf is the type of a text part in a message of role.
+func partTypeOf(role string) string {
+	if role == "assistant" {
+		return "output_text"
+	}
+	return "input_text"
+}

@@ -1,0 +1,194 @@
+package api
+
+import (
+	"errors"
+	"fmt"
+	"net/http"
+
+	"git.georgsen.dk/hwlab/internal/advisor"
+	"git.georgsen.dk/hwlab/internal/store"
+)
+
+// createResponse is POST /v1/responses. Once the question is in the record the answer is 200, whatever the model does.
+func (a *API) createResponse(w http.ResponseWriter, r *http.Request) error {
+	var q responseRequest
+	if err := readJSON(r, &q); err != nil {
+		return err
+	}
+	if err := q.check(); err != nil {
+		return err
+	}
+	input, err := parseInput("input", q.Input)
+	if err != nil {
+		return err
+	}
+	if len(input) == 0 && q.PreviousResponseID == "" {
+		return badRequest("input", "input is missing")
+	}
+	question := advisor.Question{Input: input, Model: q.Model, Instructions: q.Instructions, Request: q.echo(),
+		Temperature: q.Temperature, TopP: q.TopP, MaxTokens: q.MaxOutputTokens}
+	if question.ConversationID, question.Expect, err = q.conversation(); err != nil {
+		return err
+	}
+	if q.PreviousResponseID != "" {
+		if question.PreviousID = parseID(responseID, q.PreviousResponseID); question.PreviousID == "" {
+			return notFound("response", q.PreviousResponseID)
+		}
+	}
+	reply, err := a.Advisor.Ask(r.Context(), question)
+	if errors.Is(err, store.ErrNotFound) {
+		if question.PreviousID != "" {
+			e := notFound("response", q.PreviousResponseID)
+			e.Param = "previous_response_id"
+			return e
+		}
+		e := notFound("conversation", conversationID+question.ConversationID)
+		e.Param = "conversation"
+		return e
+	}
+	if err != nil {
+		return err
+	}
+	if q.Stream {
+		return a.stream(w, r, reply.ID, -1)
+	}
+	var t transcript
+	for step, err := range a.Advisor.Follow(r.Context(), reply.ID, 0) {
+		if err != nil {
+			return err
+		}
+		reply = step.Response
+		for _, d := range step.Deltas {
+			if _, err := t.row(d); err != nil {
+				return err
+			}
+		}
+	}
+	o, err := t.response(reply)
+	if err != nil {
+		return err
+	}
+	writeJSON(w, http.StatusOK, o)
+	return nil
+}
+
+// getResponse is GET /v1/responses/{id}: the reply as it is now, or with stream=true its events after starting_after.
+func (a *API) getResponse(w http.ResponseWriter, r *http.Request) error {
+	id := parseID(responseID, r.PathValue("id"))
+	switch r.URL.Query().Get("stream") {
+	case "true":
+		after, err := queryInt(r, "starting_after", -1, 0, 1<<31-1)
+		if err != nil {
+			return err
+		}
+		return a.stream(w, r, id, after)
+	case "", "false":
+	default:
+		return badRequest("stream", "stream is true or false")
+	}
+	reply, deltas, err := a.Record.ReadLog(r.Context(), id, 0)
+	if errors.Is(err, store.ErrNotFound) {
+		return notFound("response", r.PathValue("id"))
+	}
+	if err != nil {
+		return err
+	}
+	var t transcript
+	for _, d := range deltas {
+		if _, err := t.row(d); err != nil {
+			return err
+		}
+	}
+	o, err := t.response(reply)
+	if err != nil {
+		return err
+	}
+	writeJSON(w, http.StatusOK, o)
+	return nil
+}
+
+// stream sends the events of a reply with a sequence_number above after, as they are committed, to its end. The headers go
+// out with the first event, so that what is wrong before it has a status.
+func (a *API) stream(w http.ResponseWriter, r *http.Request, id string, after int) error {
+	var t transcript
+	begun := false
+	send := func(events ...event) error {
+		for _, e := range events {
+			if e.Sequence <= after {
+				continue
+			}
+			if _, err := fmt.Fprintf(w, "event: %s\ndata: %s\n\n", e.Type, marshal(e)); err != nil {
+				return err
+			}
+		}
+		return nil
+	}
+	flush := http.NewResponseController(w).Flush
+	for step, err := range a.Advisor.Follow(r.Context(), id, 0) {
+		if err != nil && !begun {
+			if errors.Is(err, store.ErrNotFound) {
+				return notFound("response", r.PathValue("id"))
+			}
+			return err
+		}
+		if err != nil {
+			if r.Context().Err() == nil {
+				send(event{Type: "error", Sequence: t.next, Error: streamError(err)})
+				flush()
+			}
+			return nil
+		}
+		var events []event
+		if !begun {
+			begun = true
+			h := w.Header()
+			h.Set("Content-Type", "text/event-stream")
+			h.Set("Cache-Control", "no-store")
+			h.Set("X-Accel-Buffering", "no")
+			w.WriteHeader(http.StatusOK)
+			if events, err = t.open(step.Response); err != nil {
+				return a.broken(err)
+			}
+		} else if len(step.Deltas) == 0 && !step.Response.Ended() {
+			fmt.Fprint(w, ": still here\n\n") // so that proxies keep the connection
+		}
+		for _, d := range step.Deltas {
+			more, err := t.row(d)
+			if err != nil {
+				return a.broken(err)
+			}
+			events = append(events, more...)
+		}
+		if step.Response.Ended() {
+			last, err := t.close(step.Response)
+			if err != nil {
+				return a.broken(err)
+			}
+			events = append(events, last...)
+		}
+		if err := send(events...); err != nil {
+			return nil // the reader left
+		}
+		if step.Response.Ended() {
+			fmt.Fprint(w, "data: [DONE]\n\n")
+		}
+		if err := flush(); err != nil {
+			return nil
+		}
+	}
+	return nil
+}
+
+// broken ends a stream whose headers are out: the connection is cut, so that no reader takes it for the end.
+func (a *API) broken(err error) error {
+	a.Log.Error("a stream was cut", "error", err)
+	panic(http.ErrAbortHandler)
+}
+
+// streamError is what a reader is told whose reply went away.
+func streamError(err error) *Error {
+	if errors.Is(err, store.ErrNotFound) {
+		return &Error{Status: http.StatusNotFound, Code: "not_found", Message: "the reply was deleted"}
+	}
+	return toError(err)
+}

@@ -1,0 +1,291 @@
+package llm
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"iter"
+	"mime"
+	"net"
+	"net/http"
+	"net/url"
+	"strings"
+	"syscall"
+	"time"
+
+	openai "github.com/sashabaranov/go-openai"
+)
+
+const (
+	dialTimeout = 10 * time.Second
+
+	// headerTimeout bounds the wait for the first byte of an answer. A local server may load tens of gigabytes or read
+	// a long prompt before it; a reply that has begun has no bound, since models may think for long.
+	headerTimeout = 10 * time.Minute
+
+	// pingEvery is how soon the silent death of an HTTP/2 server is noticed. On HTTP/1 TCP's keep-alive does that.
+	pingEvery = 30 * time.Second
+
+	maxErrorBody  = 64 << 10
+	maxModelsBody = 16 << 20 // the longest lists in use are about 1 MB
+)
+
+// ClientConfig says where a Chat Completions server is.
+type ClientConfig struct {
+	BaseURL   string            // up to and with /v1, as in OPENAI_BASE_URL
+	APIKey    string            // "" sends none
+	Remedy    string            // what to do when nobody answers, as an imperative: "start Ollama or set OLLAMA_HOST"
+	Transport http.RoundTripper // nil: one of its own, which honours the standard proxy variables as net/http does
+}
+
+// Client speaks Chat Completions. It takes the types of the wire from go-openai but reads the stream itself: go-openai
+// 1.43 loses an error that follows a comment, errors that are a plain string, "error:" lines and a last line without
+// its newline, gives up after 300 pings, and decodes text in a way that breaks a character split between two frames.
+type Client struct {
+	base   *url.URL
+	key    string
+	remedy string
+	http   *http.Client
+}
+
+// NewClient checks the configuration; it does not connect. The error says what is wrong with the base URL and never
+// repeats it, as it may hold a password.
+func NewClient(cfg ClientConfig) (*Client, error) {
+	base, err := url.Parse(strings.TrimSpace(cfg.BaseURL))
+	if err != nil || base.Scheme != "http" && base.Scheme != "https" || base.Host == "" {
+		return nil, errors.New("the base URL of a model server must look like http://host:port/v1")
+	}
+	transport := cfg.Transport
+	if transport == nil {
+		transport = &http.Transport{
+			Proxy:                 http.ProxyFromEnvironment,
+			DialContext:           (&net.Dialer{Timeout: dialTimeout}).DialContext,
+			TLSHandshakeTimeout:   dialTimeout,
+			ResponseHeaderTimeout: headerTimeout,
+			IdleConnTimeout:       time.Minute,
+			ForceAttemptHTTP2:     true,
+			HTTP2:                 &http.HTTP2Config{SendPingTimeout: pingEvery},
+			DisableCompression:    true, // a compressed stream arrives in lumps
+		}
+	}
+	remedy := cfg.Remedy
+	if remedy == "" {
+		remedy = "start it or correct its address"
+	}
+	return &Client{base: base, key: strings.TrimSpace(cfg.APIKey), remedy: remedy, http: &http.Client{Transport: transport}}, nil
+}
+
+// BaseURL is the server's address as it may be shown: without user, password, query or fragment.
+func (c *Client) BaseURL() string {
+	shown := url.URL{Scheme: c.base.Scheme, Host: c.base.Host, Path: c.base.Path}
+	return strings.TrimSuffix(shown.String(), "/")
+}
+
+// Close drops the idle connections. Streams under way go on.
+func (c *Client) Close() { c.http.CloseIdleConnections() }
+
+// Models implements [Provider]. The caller's context is its only bound short of ten minutes.
+func (c *Client) Models(ctx context.Context) ([]Info, error) {
+	resp, err := c.do(ctx, http.MethodGet, "models", nil)
+	if err != nil {
+		return nil, err
+	}
+	defer resp.Body.Close()
+	// Narrower than go-openai's type: what is not read cannot be of the wrong type.
+	var list struct {
+		Data []struct {
+			ID      string  `json:"id"`
+			OwnedBy string  `json:"owned_by"`
+			Created float64 `json:"created"`
+		} `json:"data"`
+	}
+	if err := json.NewDecoder(io.LimitReader(resp.Body, maxModelsBody)).Decode(&list); err != nil {
+		if ctx.Err() != nil {
+			return nil, c.failed(ctx, err)
+		}
+		return nil, c.explain(&Error{Code: CodeBadResponse, Message: "the list of models is not what Chat Completions " +
+			"servers send; check the base URL, which usually ends in /v1"})
+	}
+	models := make([]Info, 0, len(list.Data))
+	for _, m := range list.Data {
+		if m.ID == "" {
+			continue
+		}
+		info := Info{ID: m.ID, OwnedBy: m.OwnedBy}
+		if m.Created > 0 {
+			info.Created = time.Unix(int64(m.Created), 0).UTC()
+		}
+		models = append(models, info)
+	}
+	return models, nil
+}
+
+// Stream implements [Provider]. Text comes as the server sends it, reasoning is left out; usage comes with the finish.
+func (c *Client) Stream(ctx context.Context, req Request) iter.Seq2[Delta, error] {
+	return func(yield func(Delta, error) bool) {
+		ctx, cancel := context.WithCancel(ctx)
+		defer cancel()
+		resp, err := c.begin(ctx, req)
+		if err != nil {
+			yield(Delta{}, err)
+			return
+		}
+		defer resp.Body.Close()
+		for delta, err := range c.read(resp) {
+			var known *Error
+			if errors.As(err, &known) && ctx.Err() == nil {
+				err = c.explain(known)
+			} else if err != nil {
+				err = c.failed(ctx, err)
+			}
+			if !yield(delta, err) || err != nil {
+				return
+			}
+		}
+	}
+}
+
+// read gives what is in an answer with status 200, whatever form it has.
+func (c *Client) read(resp *http.Response) iter.Seq2[Delta, error] {
+	kind, _, _ := mime.ParseMediaType(resp.Header.Get("Content-Type"))
+	switch kind {
+	case "text/html":
+		return func(yield func(Delta, error) bool) {
+			yield(Delta{}, &Error{Code: CodeBadResponse,
+				Message: "it answers with a web page; check the base URL, which usually ends in /v1"})
+		}
+	case "application/json": // a server that does not stream, or an error in a 200
+		return readFrames(wholeBody(resp.Body))
+	}
+	return readFrames(eventStream(resp.Body))
+}
+
+// begin posts the request. A server that refuses a parameter which not every server knows is asked once more without.
+func (c *Client) begin(ctx context.Context, req Request) (*http.Response, error) {
+	wire := wireRequest{
+		ChatCompletionRequest: openai.ChatCompletionRequest{
+			Model:         req.Model,
+			Stream:        true,
+			StreamOptions: &openai.StreamOptions{IncludeUsage: true},
+		},
+		Temperature: req.Temperature,
+		TopP:        req.TopP,
+		MaxTokens:   req.MaxOutputTokens, // the older name is the one that every local server knows
+	}
+	for _, m := range req.Messages {
+		if m.Text == "" {
+			continue // go-openai would send it without content, which servers refuse
+		}
+		wire.Messages = append(wire.Messages, openai.ChatCompletionMessage{Role: m.Role, Content: m.Text})
+	}
+	resp, err := c.do(ctx, http.MethodPost, "chat/completions", wire)
+	var refused *Error
+	if !errors.As(err, &refused) ||
+		refused.Status != http.StatusBadRequest && refused.Status != http.StatusUnprocessableEntity {
+		return resp, err
+	}
+	if refused.param == "max_tokens" { // OpenAI's reasoning models
+		wire.MaxTokens, wire.MaxCompletionTokens = nil, req.MaxOutputTokens
+	} else {
+		wire.StreamOptions = nil
+	}
+	return c.do(ctx, http.MethodPost, "chat/completions", wire)
+}
+
+// wireRequest replaces what go-openai would leave out when it is zero: a temperature of 0 is a wish, not an absence.
+type wireRequest struct {
+	openai.ChatCompletionRequest
+	Temperature         *float64 `json:"temperature,omitempty"`
+	TopP                *float64 `json:"top_p,omitempty"`
+	MaxTokens           *int     `json:"max_tokens,omitempty"`
+	MaxCompletionTokens *int     `json:"max_completion_tokens,omitempty"`
+}
+
+// do sends one request. The answer has a status of 2xx and its body must be closed; anything else is an error.
+func (c *Client) do(ctx context.Context, method, path string, body any) (*http.Response, error) {
+	var payload io.Reader
+	if body != nil {
+		data, err := json.Marshal(body)
+		if err != nil {
+			return nil, fmt.Errorf("encoding the request for a model: %w", err)
+		}
+		payload = bytes.NewReader(data)
+	}
+	req, err := http.NewRequestWithContext(ctx, method, c.base.JoinPath(path).String(), payload)
+	if err != nil {
+		return nil, c.failed(ctx, err)
+	}
+	if body != nil {
+		req.Header.Set("Content-Type", "application/json")
+		req.Header.Set("Accept", "text/event-stream")
+	}
+	if c.key != "" {
+		req.Header.Set("Authorization", "Bearer "+c.key)
+	}
+	resp, err := c.http.Do(req)
+	if err != nil {
+		return nil, c.failed(ctx, err)
+	}
+	if resp.StatusCode/100 == 2 {
+		return resp, nil
+	}
+	defer resp.Body.Close()
+	text, _ := io.ReadAll(io.LimitReader(resp.Body, maxErrorBody)) // half an explanation is better than none
+	code, param, message := explanation(text)
+	if message == "" {
+		message = http.StatusText(resp.StatusCode)
+	}
+	switch resp.StatusCode {
+	case http.StatusUnauthorized, http.StatusForbidden:
+		message += "; check the API key"
+	case http.StatusNotFound:
+		if code == "" {
+			message += "; check the base URL, which usually ends in /v1"
+		}
+	}
+	return nil, c.explain(&Error{Status: resp.StatusCode, Code: code, Message: message, param: param})
+}
+
+// failed turns an error of the network into one for a person. The cause's own text can hold the whole URL.
+func (c *Client) failed(ctx context.Context, cause error) error {
+	if ctx.Err() != nil {
+		return fmt.Errorf("model server at %s: %w", c.BaseURL(), ctx.Err())
+	}
+	var dns *net.DNSError
+	var timeout net.Error
+	why := "the connection failed"
+	switch {
+	case errors.Is(cause, syscall.ECONNREFUSED):
+		why = "connection refused"
+	case errors.As(cause, &dns):
+		why = "no such host: " + dns.Name
+	case errors.As(cause, &timeout) && timeout.Timeout():
+		why = "no answer in time"
+	default:
+		var inner *url.Error
+		if errors.As(cause, &inner) {
+			why = inner.Err.Error()
+		}
+	}
+	return c.explain(&Error{Code: CodeUnreachable, Message: why + "; " + c.remedy, cause: cause})
+}
+
+// explain says where an error happened, and makes its text safe: servers like to repeat the key they were sent.
+func (c *Client) explain(e *Error) *Error {
+	secrets := []string{c.key}
+	if c.base.User != nil {
+		password, _ := c.base.User.Password()
+		secrets = append(secrets, password)
+	}
+	for _, secret := range secrets {
+		if secret != "" {
+			e.Message = strings.ReplaceAll(e.Message, secret, "[hidden]")
+			e.Code = strings.ReplaceAll(e.Code, secret, "[hidden]")
+		}
+	}
+	e.Where = c.BaseURL()
+	return e
+}

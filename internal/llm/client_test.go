@@ -1,0 +1,498 @@
+package llm_test
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"unicode/utf8"
+
+	"pgregory.net/rapid"
+
+	"git.georgsen.dk/hwlab/internal/llm"
+	"git.georgsen.dk/hwlab/internal/llm/llmtest"
+)
+
+// serve starts a server that answers everything with handler, and a client of it.
+func serve(t testing.TB, handler http.HandlerFunc) *llm.Client {
+	t.Helper()
+	server := httptest.NewServer(handler)
+	t.Cleanup(server.Close)
+	return dial(t, server.URL+"/v1")
+}
+
+func dial(t testing.TB, url string) *llm.Client {
+	t.Helper()
+	client, err := llm.NewClient(llm.ClientConfig{BaseURL: url, APIKey: "sk-secret", Remedy: "start Ollama"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(client.Close)
+	return client
+}
+
+// reply is all there is in a stream. It fails the test when the stream breaks its contract.
+type reply struct {
+	text   string
+	deltas []string
+	finish string
+	usage  *llm.Usage
+	err    error
+}
+
+func collect(t testing.TB, p llm.Provider, req llm.Request) reply {
+	t.Helper()
+	var r reply
+	for d, err := range p.Stream(t.Context(), req) {
+		if r.err != nil || r.finish != "" {
+			t.Fatalf("the stream went on after its end: %+v, %v", d, err)
+		}
+		r.err, r.finish = err, d.Finish
+		if d.Text != "" {
+			r.text += d.Text
+			r.deltas = append(r.deltas, d.Text)
+		}
+		if d.Usage != nil {
+			r.usage = d.Usage
+		}
+	}
+	if (r.err == nil) == (r.finish == "") {
+		t.Fatalf("a stream ends with a finish or an error, not with %q and %v", r.finish, r.err)
+	}
+	return r
+}
+
+func ask(text string) llm.Request {
+	return llm.Request{Model: "m", Messages: []llm.Message{{Role: llm.RoleUser, Text: text}}}
+}
+
+func events(lines ...string) string { return strings.Join(lines, "\n\n") + "\n\n" }
+
+const (
+	hello = `data: {"choices":[{"index":0,"delta":{"content":"Hello"},"finish_reason":null}]}`
+	world = `data: {"choices":[{"index":0,"delta":{"content":" world"}}]}`
+	stop  = `data: {"choices":[{"index":0,"delta":{},"finish_reason":"stop"}]}`
+	done  = `data: [DONE]`
+)
+
+func TestStreamToleratesWhatServersSend(t *testing.T) {
+	usage := `{"prompt_tokens":7,"completion_tokens":5,"prompt_tokens_details":{"cached_tokens":3},"completion_tokens_details":{"reasoning_tokens":2}}`
+	tests := []struct {
+		name, wire, kind string
+		text, finish     string
+		usage            *llm.Usage
+		code, message    string // of the error; message is a part of it
+	}{
+		{name: "OpenAI: role first, usage last without choices",
+			wire: events(`data: {"choices":[{"index":0,"delta":{"role":"assistant","content":""}}]}`, hello, world, stop,
+				`data: {"choices":[],"usage":`+usage+`}`, done),
+			text: "Hello world", finish: "stop", usage: &llm.Usage{InputTokens: 7, CachedTokens: 3, OutputTokens: 5, ReasoningTokens: 2}},
+		{name: "vLLM: usage null, then in every chunk",
+			wire: events(`data: {"choices":[{"delta":{"content":"Hello"}}],"usage":null}`,
+				`data: {"choices":[{"delta":{"content":"!"}}],"usage":{"prompt_tokens":1,"completion_tokens":1}}`,
+				`data: {"choices":[{"delta":{"content":""},"finish_reason":"length"}],"usage":{"prompt_tokens":1,"completion_tokens":2}}`, done),
+			text: "Hello!", finish: "length", usage: &llm.Usage{InputTokens: 1, OutputTokens: 2}},
+		{name: "OpenRouter: comments before, between and after", wire: events(": PROCESSING", ": PROCESSING", hello, ": ping", world, stop, done),
+			text: "Hello world", finish: "stop"},
+		{name: "a thousand pings", wire: strings.Repeat(":\n\n", 1000) + events(hello, stop, done), text: "Hello", finish: "stop"},
+		{name: "ids, events, retries and empty data", wire: events("retry: 3", "id: 1\nevent: message\n"+hello, "data:", "data: ", stop, done),
+			text: "Hello", finish: "stop"},
+		{name: "carriage returns and no space", wire: strings.ReplaceAll(strings.ReplaceAll(events(hello, stop, done), "data: ", "data:"), "\n", "\r\n"),
+			text: "Hello", finish: "stop"},
+		{name: "no blank lines", wire: strings.Join([]string{hello, world, stop, done}, "\n") + "\n", text: "Hello world", finish: "stop"},
+		{name: "no newline after the last line", wire: hello + "\n\n" + stop, text: "Hello", finish: "stop"},
+		{name: "finished without [DONE]", wire: events(hello, stop), text: "Hello", finish: "stop"},
+		{name: "[DONE] without a finish", wire: events(hello, done), text: "Hello", finish: "stop"},
+		{name: "text after the finish", wire: events(hello, stop, world, stop, done), text: "Hello world", finish: "stop"},
+		{name: "reasoning is not the reply",
+			wire: events(`data: {"choices":[{"delta":{"reasoning_content":"hm","content":null}}]}`,
+				`data: {"choices":[{"delta":{"reasoning":"hm","content":""}}]}`,
+				`data: {"choices":[{"delta":{"reasoning_details":[{"text":"hm"}]}}]}`, hello, stop, done),
+			text: "Hello", finish: "stop"},
+		{name: "Mistral: content in parts", wire: events(
+			`data: {"choices":[{"delta":{"content":[{"type":"thinking","thinking":[{"type":"text","text":"hm"}]},{"type":"text","text":"Hello"}]}}]}`, stop, done),
+			text: "Hello", finish: "stop"},
+		{name: "a refusal", wire: events(`data: {"choices":[{"delta":{"refusal":"No."}}]}`, stop, done), text: "No.", finish: "stop"},
+		{name: "only the first choice", wire: events(hello, `data: {"choices":[{"index":1,"delta":{"content":"x"},"finish_reason":"length"}]}`, stop, done),
+			text: "Hello", finish: "stop"},
+		{name: "empty errors", wire: events(`data: {"choices":[{"delta":{"content":"Hello"}}],"error":null}`, `data: {"error":{},"choices":[]}`, stop, done),
+			text: "Hello", finish: "stop"},
+		{name: "a server that does not stream", kind: "application/json",
+			wire: `{"choices":[{"index":0,"message":{"role":"assistant","content":"Hello"},"finish_reason":"stop"}],"usage":{"prompt_tokens":1,"completion_tokens":1}}`,
+			text: "Hello", finish: "stop", usage: &llm.Usage{InputTokens: 1, OutputTokens: 1}},
+
+		{name: "llama.cpp: an error frame", wire: events(hello, `data: {"error":{"code":500,"message":"out of memory","type":"server_error"}}`, done),
+			text: "Hello", code: "server_error", message: "out of memory"},
+		{name: "llama.cpp until 2025: an error line", wire: events(": ping", `error: {"code":400,"message":"exceeds the context size","type":"invalid_request_error"}`, done),
+			code: "invalid_request_error", message: "exceeds the context size"},
+		{name: "Ollama: an error that is text", wire: events(hello, `data: {"error":"model runner has stopped"}`),
+			text: "Hello", message: "model runner has stopped"},
+		{name: "vLLM: an error object", wire: events(hello, `data: {"id":"x","error":{"message":"engine dead","code":"engine"}}`, done),
+			text: "Hello", code: "engine", message: "engine dead"},
+		{name: "an error event", wire: events(hello, "event: error\n"+`data: {"message":"overloaded","type":"overloaded_error"}`),
+			text: "Hello", code: "overloaded_error", message: "overloaded"},
+		{name: "bare JSON amid the events", wire: events(hello, `{"error":{"message":"boom"}}`), text: "Hello", message: "boom"},
+		{name: "an error after usage", wire: events(hello, `data: {"choices":[],"usage":{"prompt_tokens":1,"completion_tokens":1}}`, `data: {"error":"boom"}`),
+			text: "Hello", usage: &llm.Usage{InputTokens: 1, OutputTokens: 1}, message: "boom"},
+		{name: "an error in a 200 without a stream", kind: "application/json", wire: `{"error":{"message":"no such model","code":"model_not_found"}}`,
+			code: "model_not_found", message: "no such model"},
+		{name: "the stream just ends", wire: events(hello, world), text: "Hello world", code: llm.CodeTruncated, message: "ask again"},
+		{name: "an empty answer", wire: "", code: llm.CodeTruncated, message: "ended"},
+		{name: "half a frame", wire: hello + "\n\n" + `data: {"choices":[{"del`, text: "Hello", code: llm.CodeBadResponse, message: `{"choices":[{"del`},
+		{name: "a web page", kind: "text/html; charset=utf-8", wire: "<html>Sign in</html>", code: llm.CodeBadResponse, message: "ends in /v1"},
+	}
+	for _, test := range tests {
+		t.Run(test.name, func(t *testing.T) {
+			client := serve(t, func(w http.ResponseWriter, _ *http.Request) {
+				w.Header().Set("Content-Type", test.kind)
+				if test.kind == "" {
+					w.Header().Set("Content-Type", "text/event-stream")
+				}
+				io.WriteString(w, test.wire)
+			})
+			got := collect(t, client, ask("hi"))
+			if got.text != test.text || got.finish != test.finish {
+				t.Errorf("got %q, %q; want %q, %q (error: %v)", got.text, got.finish, test.text, test.finish, got.err)
+			}
+			if (got.usage == nil) != (test.usage == nil) || got.usage != nil && *got.usage != *test.usage {
+				t.Errorf("usage %+v, want %+v", got.usage, test.usage)
+			}
+			if test.finish != "" {
+				return
+			}
+			var known *llm.Error
+			if !errors.As(got.err, &known) {
+				t.Fatalf("want an *llm.Error, got %v", got.err)
+			}
+			if known.Code != test.code || !strings.Contains(known.Message, test.message) || known.Where != client.BaseURL() {
+				t.Errorf("got %+v, want code %q and %q in the message", known, test.code, test.message)
+			}
+		})
+	}
+}
+
+func TestStreamKeepsBytes(t *testing.T) {
+	frame := func(inside string) string { return `data: {"choices":[{"delta":{"content":"` + inside + `"}}]}` }
+	tests := []struct {
+		name   string
+		wire   []string
+		deltas []string
+	}{
+		{"a character split into raw bytes", []string{frame("a\xe2"), frame("\x82"), frame("\xacb")}, []string{"a", "€b"}},
+		{"an emoji split into surrogates", []string{frame(`a\ud83d`), frame(`\ude00b`)}, []string{"a", "😀b"}},
+		{"escapes", []string{frame(`\"\\\/\b\f\n\r\t\u00e9\ud83d\ude00`)}, []string{"\"\\/\b\f\n\r\té😀"}},
+		{"NUL", []string{frame(`a\u0000b`)}, []string{"a\x00b"}},
+		{"bytes that are no UTF-8", []string{frame("a\xff\xfeb\xc3"), frame("(")}, []string{"a\xff\xfeb", "\xc3("}},
+		{"a character that never ends", []string{frame("a\xe2\x82")}, []string{"a", "\xe2\x82"}},
+		{"a surrogate that stays alone", []string{frame(`\ud83d`), frame("x")}, []string{"\xed\xa0\xbdx"}},
+		{"surrogates in the wrong order", []string{frame(`\ude00\ud83d`)}, []string{"\xed\xb8\x80", "\xed\xa0\xbd"}},
+		{"a line of 3 MB", []string{frame(strings.Repeat("0123456789", 300_000))}, []string{strings.Repeat("0123456789", 300_000)}},
+	}
+	for _, test := range tests {
+		t.Run(test.name, func(t *testing.T) {
+			client := serve(t, func(w http.ResponseWriter, _ *http.Request) {
+				io.WriteString(w, events(append(test.wire, stop, done)...))
+			})
+			if got := collect(t, client, ask("hi")); got.err != nil || !slices.Equal(got.deltas, test.deltas) {
+				t.Errorf("got %.80q, %v; want %.80q", got.deltas, got.err, test.deltas)
+			}
+		})
+	}
+}
+
+// For any text, cut anywhere and written in pieces of any size, what arrives is the text, in whole characters.
+func TestTextArrivesWholeHoweverItIsCut(t *testing.T) {
+	var mu sync.Mutex
+	var wire []string
+	client := serve(t, func(w http.ResponseWriter, _ *http.Request) {
+		mu.Lock()
+		defer mu.Unlock()
+		for _, piece := range wire {
+			io.WriteString(w, piece)
+			http.NewResponseController(w).Flush()
+		}
+	})
+	rapid.Check(t, func(rt *rapid.T) {
+		source := rapid.StringOfN(rapid.OneOf(rapid.Rune(), rapid.SampledFrom([]rune("aé€😀\x00\"\\\n\u2028"))), 0, 60, -1).Draw(rt, "source")
+		stream := ""
+		for rest := source; rest != ""; {
+			n := rapid.IntRange(1, len(rest)).Draw(rt, "frame")
+			quoted := strings.NewReplacer(`"`, `\"`, `\`, `\\`).Replace(rest[:n])
+			for c := range rune(0x20) {
+				quoted = strings.ReplaceAll(quoted, string(c), fmt.Sprintf(`\u%04x`, c))
+			}
+			stream += `data: {"choices":[{"delta":{"content":"` + quoted + `"}}]}` + "\n\n"
+			rest = rest[n:]
+		}
+		stream += events(stop, done)
+		mu.Lock()
+		for wire = nil; stream != ""; {
+			n := rapid.IntRange(1, len(stream)).Draw(rt, "write")
+			wire, stream = append(wire, stream[:n]), stream[n:]
+		}
+		mu.Unlock()
+		got := collect(t, client, ask("hi"))
+		if got.err != nil || got.text != source {
+			rt.Fatalf("got %q, %v; want %q", got.text, got.err, source)
+		}
+		for _, d := range got.deltas {
+			if !utf8.ValidString(d) {
+				rt.Fatalf("a delta breaks a character: %q", d)
+			}
+		}
+	})
+}
+
+func TestStreamSendsTheRequest(t *testing.T) {
+	var got string
+	client := serve(t, func(w http.ResponseWriter, r *http.Request) {
+		body, _ := io.ReadAll(r.Body)
+		got = r.Method + " " + r.URL.Path + " " + r.Header.Get("Authorization") + " " + string(body)
+		io.WriteString(w, events(hello, stop, done))
+	})
+	zero, most := 0.0, 100
+	collect(t, client, llm.Request{Model: "m", Temperature: &zero, MaxOutputTokens: &most, Messages: []llm.Message{
+		{Role: llm.RoleSystem, Text: "Be brief."}, {Role: llm.RoleAssistant, Text: ""}, {Role: llm.RoleUser, Text: "hi"}}})
+	want := `POST /v1/chat/completions Bearer sk-secret {"model":"m","messages":[{"role":"system","content":"Be brief."},` +
+		`{"role":"user","content":"hi"}],"stream":true,"stream_options":{"include_usage":true},"temperature":0,"max_tokens":100}`
+	if got != want {
+		t.Errorf("sent\n%s\nwant\n%s", got, want)
+	}
+}
+
+func TestRefusedParametersAreLeftOutOnce(t *testing.T) {
+	tests := []struct{ name, refuses, says string }{
+		{"stream_options", `"stream_options"`, `{"detail":"Unknown field: stream_options"}`},
+		{"max_tokens", `"max_tokens"`, `{"error":{"message":"Use 'max_completion_tokens' instead.","param":"max_tokens","code":"unsupported_parameter"}}`},
+		{"all", ``, `{"error":{"message":"the prompt is too long","type":"exceed_context_size_error","code":400}}`},
+	}
+	for _, test := range tests {
+		t.Run(test.name, func(t *testing.T) {
+			var bodies []string
+			client := serve(t, func(w http.ResponseWriter, r *http.Request) {
+				body, _ := io.ReadAll(r.Body)
+				bodies = append(bodies, string(body))
+				if strings.Contains(string(body), test.refuses) {
+					w.WriteHeader(http.StatusBadRequest)
+					io.WriteString(w, test.says)
+					return
+				}
+				io.WriteString(w, events(hello, stop, done))
+			})
+			most := 100
+			got := collect(t, client, llm.Request{Model: "m", MaxOutputTokens: &most, Messages: ask("hi").Messages})
+			if len(bodies) != 2 {
+				t.Fatalf("%d requests, want 2", len(bodies))
+			}
+			if test.refuses != "" {
+				if got.text != "Hello" || !strings.Contains(bodies[1], "tokens\":100") {
+					t.Errorf("got %+v after %s", got, bodies[1])
+				}
+				return
+			}
+			var known *llm.Error
+			if !errors.As(got.err, &known) || known.Status != 400 || known.Code != "exceed_context_size_error" {
+				t.Errorf("got %v", got.err)
+			}
+		})
+	}
+}
+
+func TestErrorsAreFitToShow(t *testing.T) {
+	tests := []struct {
+		name   string
+		status int
+		body   string
+		want   string
+	}{
+		{"OpenAI", 429, `{"error":{"message":"Rate limit reached","type":"requests","code":"rate_limit_exceeded"}}`, "Rate limit reached (HTTP 429)"},
+		{"the key in the message", 401, `{"error":{"message":"Incorrect API key provided: sk-secret"}}`, "Incorrect API key provided: [hidden]; check the API key (HTTP 401)"},
+		{"Ollama", 404, `{"error":{"message":"model \"x\" not found, try pulling it first","type":"not_found_error"}}`, `model "x" not found, try pulling it first (HTTP 404)`},
+		{"FastAPI", 500, `{"detail":"Internal"}`, "Internal (HTTP 500)"},
+		{"FastAPI's validation", 500, `{"detail":[{"msg":"bad"}]}`, `[{"msg":"bad"}] (HTTP 500)`},
+		{"a list of messages", 500, `{"error":{"message":["a","b"]}}`, `["a","b"] (HTTP 500)`},
+		{"plain text", 503, "Loading\n  model\x00\x1b", "Loading model (HTTP 503)"},
+		{"a proxy's page", 502, "<html><h1>Bad gateway</h1></html>", "Bad Gateway (HTTP 502)"},
+		{"nothing", 404, "", "Not Found; check the base URL, which usually ends in /v1 (HTTP 404)"},
+		{"too much", 500, strings.Repeat("é", 5000), strings.Repeat("é", 1000) + "… (HTTP 500)"},
+	}
+	for _, test := range tests {
+		t.Run(test.name, func(t *testing.T) {
+			client := serve(t, func(w http.ResponseWriter, _ *http.Request) {
+				w.WriteHeader(test.status)
+				io.WriteString(w, test.body)
+			})
+			want := "model server at " + client.BaseURL() + ": " + test.want
+			if got := collect(t, client, ask("hi")); got.err.Error() != want {
+				t.Errorf("got  %v\nwant %s", got.err, want)
+			}
+			if _, err := client.Models(t.Context()); err == nil || err.Error() != want {
+				t.Errorf("Models: got %v", err)
+			}
+		})
+	}
+}
+
+func TestUnreachableServerIsNamedWithoutItsCredentials(t *testing.T) {
+	server := httptest.NewServer(nil)
+	server.Close() // nobody listens at its address now
+	host := strings.TrimPrefix(server.URL, "http://")
+	client := dial(t, "http://admin:hunter2@"+host+"/v1?token=abc")
+	want := "model server at http://" + host + "/v1: connection refused; start Ollama"
+	_, err := client.Models(t.Context())
+	for _, err := range []error{err, collect(t, client, ask("hi")).err} {
+		var known *llm.Error
+		if !errors.As(err, &known) || known.Code != llm.CodeUnreachable || err.Error() != want {
+			t.Errorf("got %v, want %s", err, want)
+		}
+	}
+}
+
+// failing is a transport on which nothing works.
+type failing struct{ err error }
+
+func (f failing) RoundTrip(*http.Request) (*http.Response, error) { return nil, f.err }
+
+func TestNetworkFailuresAreInPlainWords(t *testing.T) {
+	tests := []struct {
+		cause error
+		want  string
+	}{
+		{&net.DNSError{Err: "no such host", Name: "nas.lan", IsNotFound: true}, "no such host: nas.lan; start it or correct its address"},
+		{os.ErrDeadlineExceeded, "no answer in time; start it or correct its address"},
+		{errors.New("tls: bad certificate for hunter2"), "tls: bad certificate for [hidden]; start it or correct its address"},
+	}
+	for _, test := range tests {
+		client, err := llm.NewClient(llm.ClientConfig{BaseURL: "http://admin:hunter2@nas.lan/v1/", Transport: failing{test.cause}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		want := "model server at http://nas.lan/v1: " + test.want
+		if _, err := client.Models(t.Context()); !errors.Is(err, test.cause) || err.Error() != want {
+			t.Errorf("got  %v\nwant %s", err, want)
+		}
+	}
+}
+
+func TestModelsThatAreNoListAreExplained(t *testing.T) {
+	client := serve(t, func(w http.ResponseWriter, _ *http.Request) { io.WriteString(w, "<html>") })
+	if _, err := client.Models(t.Context()); err == nil || !strings.Contains(err.Error(), "ends in /v1") {
+		t.Errorf("got %v", err)
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	client = serve(t, func(w http.ResponseWriter, r *http.Request) {
+		http.NewResponseController(w).Flush()
+		cancel() // in the middle of the body
+		<-r.Context().Done()
+	})
+	if _, err := client.Models(ctx); !errors.Is(err, context.Canceled) {
+		t.Errorf("got %v", err)
+	}
+}
+
+func TestALineWithoutEndIsGivenUp(t *testing.T) {
+	client := serve(t, func(w http.ResponseWriter, r *http.Request) {
+		for r.Context().Err() == nil {
+			if _, err := w.Write(bytes.Repeat([]byte("x"), 1<<20)); err != nil {
+				return
+			}
+		}
+	})
+	var known *llm.Error
+	if got := collect(t, client, ask("hi")); !errors.As(got.err, &known) || known.Code != llm.CodeBadResponse {
+		t.Errorf("got %v", got.err)
+	}
+}
+
+func TestNewClientRefusesWhatIsNoBaseURL(t *testing.T) {
+	for _, url := range []string{"", "localhost:11434", "ftp://host/v1", "http://", "http://user:hunter2@%zz"} {
+		if _, err := llm.NewClient(llm.ClientConfig{BaseURL: url}); err == nil || strings.Contains(err.Error(), "hunter2") {
+			t.Errorf("%q: got %v", url, err)
+		}
+	}
+}
+
+func TestCancellingEndsTheRequest(t *testing.T) {
+	fake := llmtest.New("m")
+	server := llmtest.NewServer(fake)
+	t.Cleanup(server.Close)
+	client := dial(t, server.URL+"/v1")
+	for name, stopReading := range map[string]bool{"by leaving the loop": true, "by the context": false} {
+		t.Run(name, func(t *testing.T) {
+			gate := llmtest.NewGate()
+			fake.Script(llmtest.Step{Text: "Hello"}, llmtest.Step{Gate: gate}, llmtest.Step{Text: " world"})
+			ctx, cancel := context.WithCancel(t.Context())
+			defer cancel()
+			var last error
+			for _, err := range client.Stream(ctx, ask("hi")) {
+				<-gate.Reached()
+				if stopReading {
+					break
+				}
+				last = err
+				cancel()
+			}
+			if !stopReading && !errors.Is(last, context.Canceled) {
+				t.Errorf("got %v", last)
+			}
+		})
+	}
+	// The gates were never opened: the server's Close, which waits for its handlers, shows that they were cancelled.
+}
+
+func TestABrokenConnectionIsNotAFinish(t *testing.T) {
+	fake := llmtest.New("m")
+	server := llmtest.NewServer(fake)
+	t.Cleanup(server.Close)
+	client := dial(t, server.URL+"/v1")
+
+	fake.Script(llmtest.Step{Text: "Hello"}, llmtest.Step{Break: true})
+	var known *llm.Error
+	if got := collect(t, client, ask("hi")); got.text != "Hello" || !errors.As(got.err, &known) || known.Code != llm.CodeTruncated {
+		t.Errorf("got %+v", got)
+	}
+	fake.Script(llmtest.Step{Raw: events(hello, stop)}, llmtest.Step{Break: true})
+	if got := collect(t, client, ask("hi")); got.text != "Hello" || got.finish != "stop" {
+		t.Errorf("broken after the finish: got %+v", got)
+	}
+}
+
+func TestModelsAreListed(t *testing.T) {
+	client := serve(t, func(w http.ResponseWriter, r *http.Request) {
+		json.NewEncoder(w).Encode(map[string]any{"data": []any{
+			map[string]any{"id": "a", "owned_by": "library", "created": 1700000000},
+			map[string]any{"id": "b", "permission": "odd", "pricing": map[string]any{}},
+			map[string]any{"object": "model"},
+		}})
+	})
+	got, err := client.Models(t.Context())
+	if err != nil || len(got) != 2 || got[0].ID != "a" || got[0].OwnedBy != "library" || got[0].Created.Year() != 2023 || !got[1].Created.IsZero() {
+		t.Errorf("got %+v, %v", got, err)
+	}
+}
+
+func TestOverHTTPAScriptIsTheSame(t *testing.T) {
+	fake := llmtest.New("m")
+	server := llmtest.NewServer(fake)
+	t.Cleanup(server.Close)
+	script := []llmtest.Step{{Text: "Hello"}, {Text: " wörld"}, {Usage: &llm.Usage{InputTokens: 4, CachedTokens: 1, OutputTokens: 2, ReasoningTokens: 1}}, {Finish: "length"}}
+	fake.Script(script...)
+	fake.Script(script...)
+	direct, wire := collect(t, fake, ask("hi")), collect(t, dial(t, server.URL+"/v1"), ask("hi"))
+	if direct.text != wire.text || direct.finish != wire.finish || *direct.usage != *wire.usage || direct.err != nil || wire.err != nil {
+		t.Errorf("direct %+v, over the wire %+v", direct, wire)
+	}
+	if asked := fake.Requests(); len(asked) != 2 || !slices.Equal(asked[0].Messages, asked[1].Messages) {
+		t.Errorf("requests %+v", asked)
+	}
+}

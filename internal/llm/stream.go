@@ -1,0 +1,250 @@
+package llm
+
+import (
+	"bufio"
+	"bytes"
+	"encoding/json"
+	"errors"
+	"io"
+	"iter"
+	"strings"
+	"unicode"
+
+	openai "github.com/sashabaranov/go-openai"
+)
+
+// maxFrame bounds the memory that one line of a stream can take. Frames with all log probabilities reach some 100 kB.
+const maxFrame = 16 << 20
+
+// maxMessage bounds what is shown of a server's explanation, in bytes.
+const maxMessage = 2000
+
+// frame is one payload of a stream.
+type frame struct {
+	data   []byte
+	failed bool // the server marked it as an error outside its JSON
+}
+
+// eventStream gives the payloads of server-sent events: each "data:" line is one, whether or not a blank line follows,
+// as all Chat Completions servers send them and some forget the blank line. Comments, pings and ids are passed over.
+// The end of the body is the end of the sequence; a last line without its newline counts.
+func eventStream(body io.Reader) iter.Seq2[frame, error] {
+	return func(yield func(frame, error) bool) {
+		lines := bufio.NewReaderSize(body, 32<<10)
+		event := ""
+		for {
+			line, err := readLine(lines)
+			if err != nil && (err != io.EOF || len(line) == 0) {
+				if err != io.EOF {
+					yield(frame{}, err)
+				}
+				return
+			}
+			field, value, _ := bytes.Cut(line, []byte(":"))
+			value = bytes.TrimSpace(value)
+			switch {
+			case len(line) == 0:
+				event = ""
+			case string(field) == "event":
+				event = string(value)
+			case string(field) == "error": // llama.cpp until late 2025
+				if !yield(frame{value, true}, nil) {
+					return
+				}
+			case string(field) == "data" && len(value) > 0:
+				if !yield(frame{value, event == "error"}, nil) {
+					return
+				}
+			case line[0] == '{': // an error as bare JSON amid the events
+				if !yield(frame{line, false}, nil) {
+					return
+				}
+			}
+		}
+	}
+}
+
+// readLine reads up to a newline, which it drops. At the end of the input it returns what is left with io.EOF.
+func readLine(r *bufio.Reader) ([]byte, error) {
+	var line []byte
+	for {
+		part, err := r.ReadSlice('\n')
+		line = append(line, part...)
+		if len(line) > maxFrame {
+			return nil, &Error{Code: CodeBadResponse, Message: "it sent a line of more than 16 MB"}
+		}
+		if !errors.Is(err, bufio.ErrBufferFull) {
+			return bytes.TrimRight(line, "\r\n"), err
+		}
+	}
+}
+
+// wholeBody gives a JSON body as the only payload.
+func wholeBody(body io.Reader) iter.Seq2[frame, error] {
+	return func(yield func(frame, error) bool) {
+		data, err := io.ReadAll(io.LimitReader(body, maxFrame))
+		yield(frame{data: data}, err)
+	}
+}
+
+// chunk is what is read of a payload. go-openai's type decodes text into strings, which loses bytes, and fails on
+// fields nobody here needs.
+type chunk struct {
+	Choices []struct {
+		Index        int    `json:"index"`
+		Delta        part   `json:"delta"`
+		Message      part   `json:"message"` // in place of Delta where the server does not stream
+		FinishReason string `json:"finish_reason"`
+	} `json:"choices"`
+	Usage *openai.Usage   `json:"usage"`
+	Error json.RawMessage `json:"error"`
+}
+
+// part is a piece of an answer. Its reasoning and reasoning_content are passed over: they are not the reply.
+type part struct {
+	Content wireText `json:"content"`
+	Refusal wireText `json:"refusal"` // the model's own words, in place of content
+}
+
+// readFrames turns payloads into the deltas of one reply. Finish and usage come in the last one, with nothing after it:
+// some servers count after they finish, and some send text after they said they had.
+func readFrames(frames iter.Seq2[frame, error]) iter.Seq2[Delta, error] {
+	return func(yield func(Delta, error) bool) {
+		var (
+			text  joiner
+			last  Delta
+			ended bool
+		)
+		fail := func(err error) {
+			last.Text, last.Finish = text.rest(), ""
+			if last != (Delta{}) && !yield(last, nil) {
+				return
+			}
+			yield(Delta{}, err)
+		}
+		for f, err := range frames {
+			if err != nil {
+				if last.Finish != "" {
+					break // the reply was whole; how the connection ends does not matter
+				}
+				var known *Error
+				if !errors.As(err, &known) {
+					const broke = "the connection broke in the middle of the reply; ask again"
+					err = &Error{Code: CodeTruncated, Message: broke, cause: err}
+				}
+				fail(err)
+				return
+			}
+			if string(f.data) == "[DONE]" {
+				ended = true
+				break
+			}
+			var c chunk
+			if err := json.Unmarshal(f.data, &c); f.failed || err == nil && isError(c.Error) {
+				code, _, message := explanation(f.data)
+				fail(&Error{Code: code, Message: message})
+				return
+			} else if err != nil {
+				const odd = "it sent something that is not a piece of a reply: "
+				fail(&Error{Code: CodeBadResponse, Message: odd + presentable(f.data)})
+				return
+			}
+			if c.Usage != nil {
+				last.Usage = usageOf(c.Usage) // some send it with every chunk; the last is the sum
+			}
+			var delta Delta
+			for _, choice := range c.Choices {
+				if choice.Index != 0 {
+					continue
+				}
+				for _, p := range []part{choice.Delta, choice.Message} {
+					delta.Text += text.add(p.Content) + text.add(p.Refusal)
+				}
+				if reason := choice.FinishReason; reason != "" && reason != "null" && last.Finish == "" {
+					last.Finish = reason
+				}
+			}
+			if delta.Text != "" && !yield(delta, nil) {
+				return
+			}
+		}
+		if last.Finish == "" && !ended {
+			fail(&Error{Code: CodeTruncated, Message: "the stream ended in the middle of the reply; ask again"})
+			return
+		}
+		if last.Finish == "" {
+			last.Finish = FinishStop // [DONE] says as much
+		}
+		last.Text = text.rest()
+		yield(last, nil)
+	}
+}
+
+func usageOf(u *openai.Usage) *Usage {
+	usage := &Usage{InputTokens: int64(u.PromptTokens), OutputTokens: int64(u.CompletionTokens)}
+	if u.PromptTokensDetails != nil {
+		usage.CachedTokens = int64(u.PromptTokensDetails.CachedTokens)
+	}
+	if u.CompletionTokensDetails != nil {
+		usage.ReasoningTokens = int64(u.CompletionTokensDetails.ReasoningTokens)
+	}
+	return usage
+}
+
+// isError tells an error from the empty ones that some servers put into every chunk.
+func isError(raw json.RawMessage) bool {
+	switch string(bytes.TrimSpace(raw)) {
+	case "", "null", `""`, "{}", "false":
+		return false
+	}
+	return true
+}
+
+// explanation finds what a server says about an error, in any of the forms in use: {"error":{…}}, {"error":"text"}, the
+// object alone, {"detail":…} or plain text. The message of an error page in HTML is "". param is the parameter it
+// blames, mostly "".
+func explanation(body []byte) (code, param, message string) {
+	var said struct {
+		Error   json.RawMessage `json:"error"`
+		Code    json.RawMessage `json:"code"`
+		Type    string          `json:"type"`
+		Param   string          `json:"param"`
+		Message json.RawMessage `json:"message"`
+		Detail  json.RawMessage `json:"detail"`
+	}
+	body = bytes.TrimSpace(body)
+	var text string
+	switch {
+	case len(body) == 0 || body[0] == '<':
+		return "", "", ""
+	case json.Unmarshal(body, &text) == nil:
+		return "", "", presentable([]byte(text))
+	case json.Unmarshal(body, &said) != nil && said.Error == nil && said.Message == nil:
+		return "", "", presentable(body)
+	case isError(said.Error):
+		return explanation(said.Error)
+	}
+	if json.Unmarshal(said.Code, &code) != nil || code == "" {
+		code = said.Type // a number repeats the status; the type is the word
+	}
+	for _, candidate := range []json.RawMessage{said.Message, said.Detail, body} {
+		if len(candidate) == 0 || string(candidate) == "null" {
+			continue
+		}
+		if json.Unmarshal(candidate, &text) != nil {
+			text = string(candidate)
+		}
+		return code, said.Param, presentable([]byte(text))
+	}
+	return code, said.Param, ""
+}
+
+// presentable makes foreign bytes fit to be shown: valid, on one line, and not too long.
+func presentable(b []byte) string {
+	if len(b) > maxMessage {
+		b = append(b[:maxMessage:maxMessage], "…"...)
+	}
+	return strings.Join(strings.FieldsFunc(strings.ToValidUTF8(string(b), "\uFFFD"), func(r rune) bool {
+		return unicode.IsSpace(r) || unicode.IsControl(r)
+	}), " ")
+}

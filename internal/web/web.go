@@ -1,0 +1,123 @@
+// Package web is the server around /v1 and the page: who may come in, from where, and with which headers.
+//
+// What is always true in it: without a password only this machine is served, by its loopback names; with one, nothing but
+// the sign-in page, the page's own static files and /healthz is answered to a stranger; a request that another site makes a
+// browser send changes nothing; and no page loads anything from elsewhere.
+package web
+
+import (
+	"crypto/sha256"
+	"encoding/hex"
+	"fmt"
+	"io/fs"
+	"net"
+	"net/http"
+	"strings"
+
+	"git.georgsen.dk/hwlab/internal/api"
+	"git.georgsen.dk/hwlab/internal/web/ui"
+)
+
+// Config is what a server is made of.
+type Config struct {
+	API      http.Handler // /v1
+	Password string       // "" admits everybody on this machine
+}
+
+// contentPolicy lets the page load its own files and nothing else.
+const contentPolicy = "default-src 'self'; img-src 'self' data: blob:; base-uri 'none'; form-action 'self'; frame-ancestors 'none'"
+
+// New returns the handler of everything.
+func New(cfg Config) http.Handler {
+	door := newDoor(cfg.Password)
+	files := http.StripPrefix("/ui/", http.FileServerFS(ui.Files()))
+	etag := `"` + fingerprint(ui.Files()) + `"`
+	static := func(w http.ResponseWriter, r *http.Request) {
+		// The files have no times; this is what lets a browser keep them and notice a new build.
+		w.Header().Set("Cache-Control", "no-cache")
+		w.Header().Set("ETag", etag)
+		files.ServeHTTP(w, r)
+	}
+	page := func(name string) http.HandlerFunc {
+		return func(w http.ResponseWriter, r *http.Request) {
+			w.Header().Set("Cache-Control", "no-cache")
+			http.ServeFileFS(w, r, ui.Files(), name)
+		}
+	}
+
+	mux := http.NewServeMux()
+	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set("Content-Type", "text/plain; charset=utf-8")
+		fmt.Fprintln(w, "ok")
+	})
+	mux.HandleFunc("GET /ui/{file...}", static)
+	mux.HandleFunc("GET /login", page("login.html"))
+	mux.HandleFunc("POST /login", door.login)
+	mux.HandleFunc("POST /logout", door.logout)
+	mux.Handle("GET /{$}", door.page(page("index.html")))
+	mux.Handle("GET /c/{id}", door.page(page("index.html")))
+	mux.Handle("/v1/", door.api(cfg.API))
+
+	return headers(hosts(cfg.Password != "", http.NewCrossOriginProtection().Handler(mux)))
+}
+
+// headers sets what every answer carries.
+func headers(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		h := w.Header()
+		h.Set("Content-Security-Policy", contentPolicy)
+		h.Set("X-Content-Type-Options", "nosniff")
+		h.Set("Referrer-Policy", "no-referrer")
+		next.ServeHTTP(w, r)
+	})
+}
+
+// hosts refuses requests for a host name that is not this machine's loopback, unless there is a password: a site that
+// points its own name at 127.0.0.1 would be let in by the browser otherwise (DNS rebinding).
+func hosts(password bool, next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if !password && !isLoopback(r.Host) {
+			api.WriteError(w, &api.Error{Status: http.StatusMisdirectedRequest, Code: "wrong_host", Message: fmt.Sprintf(
+				"without a password hwlab is only served as localhost, not as %q; set HWLAB_PASSWORD to reach it by other names", r.Host)})
+			return
+		}
+		next.ServeHTTP(w, r)
+	})
+}
+
+// isLoopback reports whether host, with or without a port, is a name or an address of the loopback interface.
+func isLoopback(host string) bool {
+	if name, _, err := net.SplitHostPort(host); err == nil {
+		host = name
+	}
+	host = strings.Trim(host, "[]")
+	ip := net.ParseIP(host)
+	return strings.EqualFold(host, "localhost") || ip != nil && ip.IsLoopback()
+}
+
+// CheckListen returns an error when a server without a password would listen beyond the loopback interface.
+func CheckListen(address, password string) error {
+	host, _, err := net.SplitHostPort(address)
+	if err != nil {
+		return fmt.Errorf("HWLAB_LISTEN: %q is not an address like 127.0.0.1:8080", address)
+	}
+	if password == "" && !isLoopback(host) {
+		return fmt.Errorf("HWLAB_LISTEN: %s is reachable from other machines; set HWLAB_PASSWORD first, or listen on 127.0.0.1", address)
+	}
+	return nil
+}
+
+// fingerprint is a hash of all files' names and contents.
+func fingerprint(files fs.FS) string {
+	sum := sha256.New()
+	fs.WalkDir(files, ".", func(path string, d fs.DirEntry, err error) error {
+		if err != nil || d.IsDir() {
+			return err
+		}
+		text, err := fs.ReadFile(files, path)
+		fmt.Fprintf(sum, "%s %d ", path, len(text))
+		sum.Write(text)
+		return err
+	})
+	return hex.EncodeToString(sum.Sum(nil)[:12])
+}
