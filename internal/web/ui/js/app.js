@@ -1,0 +1,180 @@
+/** Puts the page together: routes, the poll, and who tells whom. */
+import { getConversation, Problem, session } from "./api.js";
+import { Composer } from "./composer.js";
+import { Conversation } from "./conversation.js";
+import { byId } from "./dom.js";
+import { Drawer } from "./drawer.js";
+import { LabView } from "./lab.js";
+import { List, titleOf } from "./list.js";
+import { forget } from "./storage.js";
+
+const POLL = 3000;
+/** Models and notes change seldom. */
+const LAB_POLL = 30_000;
+const NAME = "Lab Advisor";
+const RETURN = "hwlab.return";
+
+const lab = new LabView();
+const drawer = new Drawer();
+
+const conversation = new Conversation({
+  created(info) {
+    history.replaceState(null, "", "/c/" + info.id);
+    composer.rename(info.id);
+    list.put(info);
+    list.mark(info.id);
+    setTitle(titleOf(info));
+  },
+  changed: () => void poll(),
+  busy() {
+    composer.setBusy(conversation.busy);
+    list.setWriting(conversation.reply ? conversation.id : null);
+  },
+  edit: (text) => composer.edit(text),
+  opened(info) {
+    setTitle(info ? titleOf(info) : null);
+    lab.prefer(info?.model ?? null);
+  },
+  model: () => lab.model,
+});
+
+const composer = new Composer((text) => conversation.send(text));
+
+const list = new List({
+  open: (id) => go("/c/" + id),
+  deleted(id) {
+    forget(id);
+    if (conversation.id === id) go("/");
+  },
+  renamed(info) {
+    if (info.id === conversation.id) setTitle(titleOf(info));
+  },
+});
+
+session.expired = () => {
+  // Drafts are kept as they are written; only the place has to be remembered.
+  try {
+    sessionStorage.setItem(RETURN, location.pathname);
+  } catch {
+    // Then the start page it is.
+  }
+  location.assign("/login");
+};
+
+/** @param {string | null} title */
+function setTitle(title) {
+  byId("title").textContent = title ?? "New conversation";
+  document.title = title ? `${title} · ${NAME}` : NAME;
+}
+
+/** The conversation in the address; null on the start page. */
+function route() {
+  const match = /^\/c\/([\w-]+)\/?$/.exec(location.pathname);
+  return match ? match[1] : null;
+}
+
+/** @param {string} path */
+function go(path) {
+  if (path !== location.pathname) history.pushState(null, "", path);
+  show();
+}
+
+function show() {
+  const id = route();
+  drawer.close();
+  list.mark(id);
+  composer.open(id);
+  if (id !== conversation.id || id === null || conversation.thread.childElementCount === 0) {
+    const known = list.find(id);
+    setTitle(known ? titleOf(known) : id && "");
+    void conversation.open(id);
+  }
+  composer.focus();
+}
+
+// The poll: one round at a time, only while the page is seen.
+
+let timer = 0;
+let polling = false;
+let again = false;
+let labAt = -Infinity;
+let failingSince = 0;
+
+async function poll() {
+  if (polling) {
+    again = true;
+    return;
+  }
+  clearTimeout(timer);
+  polling = true;
+  try {
+    await list.refresh();
+    if (conversation.id) {
+      const info = await find(conversation.id);
+      if (info && info.id === conversation.id && info.title) setTitle(titleOf(info));
+      if (info) await conversation.sync(info);
+    }
+    if (performance.now() - labAt > LAB_POLL) {
+      await lab.refresh();
+      labAt = performance.now();
+    }
+    failingSince = 0;
+  } catch (problem) {
+    if (!(problem instanceof Problem)) throw problem;
+    if (problem.status === 0 || problem.status >= 500) failingSince ||= performance.now();
+  } finally {
+    polling = false;
+    // A single failure says nothing; two seconds of them do.
+    byId("lost").hidden = failingSince === 0 || performance.now() - failingSince < 2000;
+    if (again) {
+      again = false;
+      void poll();
+    } else if (!document.hidden) {
+      timer = window.setTimeout(tick, failingSince ? 1000 : POLL);
+    }
+  }
+}
+
+/**
+ * The open conversation as the server has it. The list does not do: it does
+ * not tell which reply runs.
+ * @param {string} id
+ */
+async function find(id) {
+  try {
+    return await getConversation(id);
+  } catch (problem) {
+    if (!(problem instanceof Problem) || problem.status !== 404) throw problem;
+    conversation.gone(id);
+    return null;
+  }
+}
+
+/** While a reply runs its stream is the page's one request. */
+function tick() {
+  if (conversation.reply && failingSince === 0) timer = window.setTimeout(tick, POLL);
+  else void poll();
+}
+
+document.addEventListener("visibilitychange", () => {
+  if (document.hidden) {
+    clearTimeout(timer);
+    conversation.hide();
+  } else {
+    void poll();
+  }
+});
+window.addEventListener("focus", () => void poll());
+window.addEventListener("popstate", show);
+byId("new").addEventListener("click", () => go("/"));
+byId("new-top").addEventListener("click", () => go("/"));
+
+try {
+  const back = sessionStorage.getItem(RETURN);
+  sessionStorage.removeItem(RETURN);
+  if (back && location.pathname === "/") history.replaceState(null, "", back);
+} catch {
+  // No place was remembered.
+}
+show();
+void poll();

@@ -1,0 +1,162 @@
+/** What the advisor works with: the models, and the notes about the lab. */
+import * as api from "./api.js";
+import { byId, h, plural } from "./dom.js";
+import { load, save } from "./storage.js";
+
+/** @typedef {import("./types").Lab} Lab */
+/** @typedef {import("./types").Model} Model */
+
+/** The advisor that answers when no model is connected. */
+const OFFLINE = "offline";
+
+export class LabView {
+  constructor() {
+    this.select = /** @type {HTMLSelectElement} */ (byId("model"));
+    this.notes = byId("notes");
+    this.popover = byId("notes-popover");
+    this.card = byId("offline-card");
+    this.banner = byId("offline-banner");
+    /** @type {Model[]} */
+    this.models = [];
+    /** @type {Lab | null} */
+    this.lab = null;
+    this.shown = "";
+    this.select.addEventListener("change", () => save("model", this.select.value));
+    this.popover.addEventListener("beforetoggle", (event) => {
+      if (/** @type {ToggleEvent} */ (event).newState === "open") this.place();
+    });
+    window.addEventListener("resize", () => this.popover.hidePopover?.());
+  }
+
+  /** The model to ask, or null for the server's choice. */
+  get model() {
+    return this.select.hidden ? null : this.select.value || null;
+  }
+
+  /** True when no model is connected. */
+  get offline() {
+    return this.models.every((model) => model.id === OFFLINE);
+  }
+
+  async refresh() {
+    const [models, lab] = await Promise.all([api.listModels(), api.getLab().catch(() => null)]);
+    const now = JSON.stringify([models.data, lab]);
+    if (now === this.shown) return;
+    this.shown = now;
+    this.models = models.data;
+    this.lab = lab;
+    this.renderModels();
+    this.renderNotes();
+    this.renderOffline();
+  }
+
+  /** Prefers the model a conversation was held with. @param {string | null} model */
+  prefer(model) {
+    const wanted = [model, load("model"), this.models.find((one) => one.default)?.id];
+    const found = wanted.find((id) => id && this.models.some((one) => one.id === id));
+    if (found) this.select.value = found;
+  }
+
+  renderModels() {
+    const before = this.select.value;
+    this.select.replaceChildren(
+      ...this.models.map((model) => h("option", { value: model.id }, model.id === OFFLINE ? "offline (no model)" : model.id)),
+    );
+    this.select.hidden = this.models.length < 2;
+    this.prefer(before || null);
+  }
+
+  renderNotes() {
+    const { lab, notes } = this;
+    notes.hidden = lab === null;
+    if (!lab) return;
+    const used = lab.notes.filter((note) => note.included);
+    const left = lab.notes.filter((note) => !note.included);
+    // On a narrow screen the line is shorter by its first word.
+    if (lab.problem) notes.replaceChildren(h("span", { class: "left-out" }, "Lab notes cannot be read"));
+    else if (lab.notes.length === 0) notes.replaceChildren("No lab notes");
+    else notes.replaceChildren(h("span", { class: "more" }, "Lab "), `notes in use: ${used.length}`);
+    if (left.length > 0) notes.append(h("span", { class: "left-out" }, ` · ${left.length} did not fit`));
+
+    const parts = [];
+    if (lab.problem) parts.push(h("h2", {}, "Lab notes cannot be read"), h("p", {}, lab.problem));
+    else if (lab.notes.length === 0) {
+      parts.push(
+        h("h2", {}, "No lab notes"),
+        lab.configured
+          ? h("p", {}, "The notes folder has no Markdown files yet. What you write there about your lab, the advisor knows.")
+          : h("p", {}, "Set ", h("code", {}, "HWLAB_LAB_DIR"), " to a folder of Markdown notes about your lab, and the advisor knows them."),
+      );
+    }
+    if (used.length > 0) parts.push(h("h2", {}, "In use"), noteList(used));
+    if (left.length > 0) {
+      parts.push(h("h2", {}, "Did not fit"), noteList(left));
+      parts.push(h("p", {}, `The model is given at most ${size(lab.budget)} of notes. Shorter notes, or fewer, all fit.`));
+    }
+    this.popover.replaceChildren(...parts);
+  }
+
+  renderOffline() {
+    const { offline } = this;
+    document.body.classList.toggle("offline", offline);
+    this.banner.hidden = !offline;
+    this.card.hidden = !offline;
+    if (!offline) return;
+    this.card.replaceChildren(h("h2", {}, "No model is connected"), ...this.advice());
+    byId("offline-more").replaceChildren(...this.advice());
+  }
+
+  /** What was tried and what to set. */
+  advice() {
+    const tried = this.lab?.sources ?? [];
+    return [
+      h("p", {}, "Until one is, the offline advisor looks things up in your lab notes and in past conversations. It does not reason."),
+      tried.length > 0 ? h("h3", {}, "What was tried") : "",
+      tried.length > 0 ? h("ul", { class: "tried" }, ...tried.map(sourceRow)) : "",
+      h("h3", {}, "What to set"),
+      h(
+        "ul",
+        { class: "settings" },
+        h("li", {}, "Ollama on this machine is found by itself. Elsewhere: ", h("code", {}, "OLLAMA_HOST=host:11434")),
+        h("li", {}, "llama.cpp, vLLM or any server that speaks Chat Completions: ", h("code", {}, "OPENAI_BASE_URL=http://host:8000/v1"), ", and ", h("code", {}, "OPENAI_API_KEY"), " if it wants one."),
+      ),
+    ];
+  }
+
+  /** Puts the popover above its button. */
+  place() {
+    const box = this.notes.getBoundingClientRect();
+    const { style } = this.popover;
+    style.left = Math.max(12, Math.min(box.left, window.innerWidth - 372)) + "px";
+    style.bottom = window.innerHeight - box.top + 8 + "px";
+    style.maxHeight = box.top - 24 + "px";
+  }
+}
+
+/** @param {Lab["notes"]} notes */
+function noteList(notes) {
+  return h(
+    "ul",
+    { class: "note-list" },
+    ...notes.map((note) =>
+      h("li", {}, h("span", { class: "file" }, note.name), h("span", { class: "size" }, size(note.bytes)), note.reason ? h("span", { class: "reason" }, note.reason) : null),
+    ),
+  );
+}
+
+/** @param {Lab["sources"][number]} source */
+function sourceRow(source) {
+  const found = source.models === 0 ? "no models installed" : plural(source.models, "model");
+  return h(
+    "li",
+    {},
+    h("span", { class: "file" }, source.name),
+    source.url ? h("span", { class: "url" }, source.url) : null,
+    h("span", { class: source.error ? "reason bad" : "reason" }, source.error || found),
+  );
+}
+
+/** @param {number} bytes */
+function size(bytes) {
+  return bytes < 1000 ? `${bytes} B` : `${(bytes / 1000).toFixed(bytes < 10_000 ? 1 : 0)} kB`;
+}

@@ -1,0 +1,83 @@
+// The wire types of the API, as far as the page reads them.
+
+export interface ListPage<T> {
+  object: "list";
+  data: T[];
+  first_id: string | null;
+  last_id: string | null;
+  has_more: boolean;
+}
+
+export interface Conversation {
+  id: string;
+  object: "conversation";
+  created_at: number;
+  updated_at: number;
+  title: string | null;
+  model: string | null;
+  message_count: number;
+  /** Changes with every message. */
+  head: number | string | null;
+  metadata: Record<string, string> | null;
+  /** The reply being written; a list does not tell. */
+  running_response_id: string | null;
+}
+
+export interface ContentPart {
+  type: string;
+  text?: string;
+  refusal?: string;
+}
+
+export interface Item {
+  id: string;
+  type: string;
+  role: "user" | "assistant" | "system" | "developer";
+  status: "completed" | "incomplete" | "in_progress";
+  content: ContentPart[];
+  created_at: number;
+  response_id: string | null;
+}
+
+export interface Response {
+  id: string;
+  status: "queued" | "in_progress" | "completed" | "incomplete" | "failed" | "cancelled";
+  error: { code?: string; message?: string } | null;
+  incomplete_details: { reason?: string } | null;
+  model?: string;
+  created_at?: number;
+  completed_at?: number | null;
+  conversation?: { id: string } | null;
+}
+
+export interface StreamEvent {
+  type: string;
+  sequence_number?: number;
+  response?: Response;
+  item?: Item;
+  item_id?: string;
+  part?: ContentPart;
+  output_index?: number;
+  content_index?: number;
+  delta?: string;
+  text?: string;
+  refusal?: string;
+  code?: string | null;
+  message?: string;
+  error?: { code?: string; message?: string };
+}
+
+export interface Model {
+  id: string;
+  owned_by?: string;
+  default?: boolean;
+}
+
+export interface Lab {
+  configured: boolean;
+  budget: number;
+  /** Why the notes could not be read. */
+  problem?: string;
+  notes: { name: string; bytes: number; included: boolean; reason?: string }[];
+  sources: { name: string; url: string; models: number; error?: string }[];
+}

@@ -1,0 +1,3 @@
+import type { Grammar } from "./highlight";
+declare const grammar: Grammar;
+export default grammar;
