@@ -5,11 +5,12 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"slices"
+	"strings"
 	"time"
 
 	"github.com/google/uuid"
 	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgtype"
 )
 
 // Position is a message's place in the order of its conversation.
@@ -175,26 +176,9 @@ func (s *Store) AddMessage(ctx context.Context, conversationID, role, content st
 	return ids[0], nil
 }
 
-// appendSQL takes the conversation's row lock, numbers the messages and queues them for the indexer, in one statement:
-// one round trip, and the lock is held for no longer than that. It returns no row if the conversation is not there or
-// not where it was expected.
-const appendSQL = `
-WITH c AS (
-	UPDATE conversations
-	   SET head = head + cardinality($2::uuid[]), message_count = message_count + cardinality($2::uuid[]), updated_at = clock_timestamp()
-	 WHERE id = $1::uuid AND ($6::bigint IS NULL OR head = $6::bigint)
-	RETURNING head
-), m AS (
-	INSERT INTO messages (id, conversation_id, seq, role, content, item)
-	SELECT u.id, $1::uuid, c.head - cardinality($2::uuid[]) + u.n, u.role, u.content, u.item::json
-	  FROM c, unnest($2::uuid[], $3::text[], $4::text[], $5::text[]) WITH ORDINALITY u(id, role, content, item, n)
-), q AS (
-	INSERT INTO search_queue (message_id) SELECT u FROM c, unnest($2::uuid[]) u
-)
-SELECT head FROM c`
-
 // AppendMessages appends messages in one step and returns their ids and the conversation's new head. Either all are kept
-// or none. Besides AddMessage's errors it returns a [ConflictError] when the conversation is not at a.Expect.
+// or none. Besides AddMessage's errors it returns a [ConflictError] when the conversation is not at a.Expect. When ctx
+// ends first the messages may or may not have been kept.
 func (s *Store) AppendMessages(ctx context.Context, a Append) (ids []string, head int64, err error) {
 	if !isID(a.ConversationID) {
 		return nil, 0, ErrNotFound
@@ -202,17 +186,17 @@ func (s *Store) AppendMessages(ctx context.Context, a Append) (ids []string, hea
 	if err := CheckMessages(a.Messages); err != nil {
 		return nil, 0, err
 	}
-	ids, roles, contents, items := columns(a.Messages)
-	err = s.pool.QueryRow(ctx, appendSQL, a.ConversationID, ids, roles, contents, items, a.Expect).Scan(&head)
-	switch {
-	case errors.Is(err, pgx.ErrNoRows) && a.Expect != nil:
-		return nil, 0, s.conflict(ctx, a.ConversationID)
-	case errors.Is(err, pgx.ErrNoRows):
-		return nil, 0, ErrNotFound
-	case err != nil:
-		return nil, 0, wrapUnlessOurs("append", rowError(err, badRole(a.Messages)))
+	a.ConversationID = strings.ToLower(a.ConversationID) // as the database writes it
+	call := newAppendCall(a)
+	if a.Expect != nil {
+		err = s.appendOne(ctx, a.ConversationID, a.Expect, []*appendCall{call})
+	} else {
+		err = s.appends.do(ctx, call)
 	}
-	return ids, head, nil
+	if err != nil {
+		return nil, 0, err
+	}
+	return call.ids, call.head, nil
 }
 
 // conflict is the error for a conversation that was not where a writer expected it.
@@ -488,27 +472,42 @@ func (s *Store) DeleteMessage(ctx context.Context, conversationID, id string) er
 	return err
 }
 
-const summaryColumns = `id::text, model, started_at, message_count, title, updated_at, head, metadata::text, pinned, archived, listed`
+const summaryColumns = `id, model, started_at, message_count, title, updated_at, head, metadata, pinned, archived, listed`
 
 func scanSummary(row pgx.CollectableRow) (c ConversationSummary, err error) {
 	var metadata []byte
-	if err := row.Scan(&c.ID, &c.Model, &c.StartedAt, &c.MessageCount, &c.Title, &c.UpdatedAt, &c.Head, &metadata,
+	if err := row.Scan((*uuidText)(&c.ID), &c.Model, &c.StartedAt, &c.MessageCount, &c.Title, &c.UpdatedAt, &c.Head, &metadata,
 		&c.Pinned, &c.Archived, &c.Listed); err != nil {
 		return c, err
+	}
+	if string(metadata) == "{}" { // nearly always
+		c.Metadata = map[string]string{}
+		return c, nil
 	}
 	return c, json.Unmarshal(metadata, &c.Metadata)
 }
 
-const messageColumns = `id::text, conversation_id::text, role, content, created_at, seq, idx, coalesce(parent_id::text, '') AS parent_id, status,
-	coalesce(response_id::text, '') AS response_id, item`
+const messageColumns = `id, conversation_id, role, content, created_at, seq, idx, parent_id, status, response_id, item`
 
 func scanMessage(row pgx.CollectableRow) (Message, error) { return scanMessageAnd(row) }
 
 // scanMessageAnd scans messageColumns and what the statement has after them.
 func scanMessageAnd(row pgx.CollectableRow, more ...any) (m Message, err error) {
-	err = row.Scan(append([]any{&m.ID, &m.ConversationID, &m.Role, &m.Content, &m.CreatedAt, &m.Seq, &m.Idx, &m.ParentID, &m.Status,
-		&m.ResponseID, (*[]byte)(&m.Item)}, more...)...)
+	err = row.Scan(append([]any{(*uuidText)(&m.ID), (*uuidText)(&m.ConversationID), &m.Role, &m.Content, &m.CreatedAt, &m.Seq, &m.Idx,
+		(*uuidText)(&m.ParentID), &m.Status, (*uuidText)(&m.ResponseID), (*[]byte)(&m.Item)}, more...)...)
 	return m, err
+}
+
+// uuidText scans a uuid as its text, NULL as "".
+type uuidText string
+
+// ScanUUID implements [pgtype.UUIDScanner].
+func (t *uuidText) ScanUUID(v pgtype.UUID) error {
+	*t = ""
+	if v.Valid {
+		*t = uuidText(uuid.UUID(v.Bytes).String())
+	}
+	return nil
 }
 
 // NewID returns a new id: a UUIDv7, which sorts by the time it was made.
@@ -536,27 +535,4 @@ func (c NewConversation) check() (metadata string, err error) {
 		return "", err
 	}
 	return MetadataJSON(c.Metadata)
-}
-
-// columns gives the messages new ids and turns them into arrays, one a column.
-func columns(messages []NewMessage) (ids, roles, contents []string, items []*string) {
-	for _, m := range messages {
-		ids, roles, contents = append(ids, NewID()), append(roles, m.Role), append(contents, m.Content)
-		var item *string
-		if m.Item != nil {
-			text := string(m.Item)
-			item = &text
-		}
-		items = append(items, item)
-	}
-	return ids, roles, contents, items
-}
-
-// badRole is the role of messages that the database will have refused, or "".
-func badRole(messages []NewMessage) string {
-	i := slices.IndexFunc(messages, func(m NewMessage) bool { return !slices.Contains([]string{"user", "assistant", "system"}, m.Role) })
-	if i < 0 {
-		return ""
-	}
-	return messages[i].Role
 }

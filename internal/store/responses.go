@@ -149,7 +149,7 @@ func (s *Store) StartResponse(ctx context.Context, n NewResponse) (Response, err
 	}
 	err := s.inTx(ctx, func(tx pgx.Tx) error { return start(ctx, tx, n, &r) })
 	if err != nil {
-		return Response{}, wrapUnlessOurs("start response", rowError(err, badRole(n.Input)))
+		return Response{}, wrapUnlessOurs("start response", rowError(err, newAppendCall(Append{Messages: n.Input}).badRole()))
 	}
 	return r, nil
 }
@@ -224,13 +224,13 @@ func start(ctx context.Context, tx pgx.Tx, n NewResponse, r *Response) error {
 		}
 	}
 
-	ids, roles, contents, items := columns(n.Input)
 	if len(n.Input) > 0 {
+		in := newAppendCall(Append{Messages: n.Input})
 		_, err := tx.Exec(ctx, `WITH q AS (INSERT INTO search_queue (message_id) SELECT u FROM unnest($3::uuid[]) u)
 			INSERT INTO messages (id, conversation_id, seq, role, content, item, parent_id)
 			SELECT u.id, $1::uuid, $2::bigint + u.n, u.role, u.content, u.item::json, CASE WHEN u.n = 1 THEN nullif($7::text, '')::uuid END
 			  FROM unnest($3::uuid[], $4::text[], $5::text[], $6::text[]) WITH ORDINALITY u(id, role, content, item, n)`,
-			r.ConversationID, head, ids, roles, contents, items, parent)
+			r.ConversationID, head, in.ids, in.roles, in.contents, in.items, parent)
 		if err != nil {
 			return err
 		}
@@ -442,15 +442,15 @@ func (s *Store) outputs(ctx context.Context, r Response) ([]Message, error) {
 }
 
 // responseColumns are of responses r joined with conversations c.
-const responseColumns = `r.id::text, r.conversation_id::text, c.listed, coalesce(r.previous_response_id::text, ''), r.seq,
-	coalesce(r.parent_id::text, ''), r.status, r.model, r.request, r.usage, r.error, r.incomplete_reason, r.created_at, r.ended_at`
+const responseColumns = `r.id, r.conversation_id, c.listed, r.previous_response_id, r.seq, r.parent_id, r.status, r.model, r.request, r.usage, r.error, r.incomplete_reason, r.created_at, r.ended_at`
 
 func scanResponse(row pgx.CollectableRow) (Response, error) { return scanResponseAnd(row) }
 
 func scanResponseAnd(row pgx.CollectableRow, more ...any) (r Response, err error) {
 	var usage, failure []byte
 	var ended *time.Time
-	if err := row.Scan(append([]any{&r.ID, &r.ConversationID, &r.Listed, &r.PreviousID, &r.Seq, &r.ParentID, &r.Status, &r.Model,
+	if err := row.Scan(append([]any{(*uuidText)(&r.ID), (*uuidText)(&r.ConversationID), &r.Listed, (*uuidText)(&r.PreviousID), &r.Seq,
+		(*uuidText)(&r.ParentID), &r.Status, &r.Model,
 		(*[]byte)(&r.Request), &usage, &failure, &r.IncompleteReason, &r.CreatedAt, &ended}, more...)...); err != nil {
 		return r, err
 	}
@@ -489,10 +489,10 @@ func (f Finish) encode() (usage, failure json.RawMessage, err error) {
 	return usage, failure, nil
 }
 
-const deltaColumns = `response_id::text, conversation_id::text, n, kind, item, part, coalesce(item_id::text, ''), text`
+const deltaColumns = `response_id, conversation_id, n, kind, item, part, item_id, text`
 
 func scanDelta(row pgx.CollectableRow) (d Delta, err error) {
-	err = row.Scan(&d.ResponseID, &d.ConversationID, &d.N, &d.Kind, &d.Item, &d.Part, &d.ItemID, &d.Text)
+	err = row.Scan((*uuidText)(&d.ResponseID), (*uuidText)(&d.ConversationID), &d.N, &d.Kind, &d.Item, &d.Part, (*uuidText)(&d.ItemID), &d.Text)
 	return d, err
 }
 

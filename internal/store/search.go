@@ -57,8 +57,9 @@ func (s *Store) Search(ctx context.Context, q SearchQuery) ([]Hit, error) {
 		)
 		SELECT m.*, c.title, coalesce(r.model, ''), h.queued FROM hits h
 		  JOIN LATERAL (SELECT `+messageColumns+` FROM messages WHERE id = h.message_id AND status <> 'deleted') m ON true
-		  JOIN conversations c ON c.id = m.conversation_id::uuid AND c.listed
-		  LEFT JOIN responses r ON r.id = nullif(m.response_id, '')::uuid`,
+		  JOIN conversations c ON c.id = m.conversation_id AND c.listed
+		  LEFT JOIN responses r ON r.id = m.response_id`,
+		pgx.QueryExecModeExec, // a plan for all queries is a bad one for each
 		match.tsquery(), match.tsqueries(), q.limit(), searchQueued)
 	if err != nil {
 		return nil, fmt.Errorf("store: search: %w", err)

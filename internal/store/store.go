@@ -31,8 +31,9 @@ const minServerVersion = 150000
 
 // Store is the record on PostgreSQL. All methods are safe for concurrent use, by any number of processes on one database.
 type Store struct {
-	pool *pgxpool.Pool
-	info Info
+	pool    *pgxpool.Pool
+	info    Info
+	appends *appender
 }
 
 // Info says what a store is kept in, for the person who starts the program.
@@ -45,16 +46,16 @@ type Info struct {
 // NewStore opens a pool on the PostgreSQL server that dsn names, asks it for its version, encoding and durability, and
 // returns an error when it does not answer, is older than 15 or does not keep UTF-8. The schema is [RunMigrations]'s.
 //
-// The pool holds at least 16 connections unless dsn sets pool_max_conns. Statements are sent unprepared, so it works
-// through PgBouncer in transaction mode. A connection that turns out to be on a read-only server is dropped, so that a
-// dsn with several hosts and target_session_attrs=read-write follows a failover.
+// The pool holds at least 16 connections unless dsn sets pool_max_conns. It works through PgBouncer in transaction mode: it
+// notices a pooler and then prepares no statements, unless dsn sets default_query_exec_mode. A connection that turns out to
+// be on a read-only server is dropped, so that a dsn with several hosts and target_session_attrs=read-write follows a
+// failover.
 func NewStore(ctx context.Context, dsn string) (*Store, error) {
 	config, err := pgxpool.ParseConfig(dsn)
 	if err != nil {
 		return nil, &ConnectError{Reason: "it is not a PostgreSQL connection string; it looks like " +
 			"postgres://user:password@host:5432/database, with @ : / ? # in the password written as %40 %3A %2F %3F %23"}
 	}
-	config.ConnConfig.DefaultQueryExecMode = pgx.QueryExecModeExec
 	keep := config.ConnConfig.OnPgError
 	config.ConnConfig.OnPgError = func(c *pgconn.PgConn, e *pgconn.PgError) bool {
 		return e.Code != codeReadOnlyTransaction && keep(c, e)
@@ -62,44 +63,70 @@ func NewStore(ctx context.Context, dsn string) (*Store, error) {
 	if !strings.Contains(dsn, "pool_max_conns") {
 		config.MaxConns = int32(max(16, 4*runtime.NumCPU()))
 	}
+	server, err := inspect(ctx, config.ConnConfig)
+	if err != nil {
+		return nil, err
+	}
+	if server.pooled && !strings.Contains(dsn, "default_query_exec_mode") {
+		config.ConnConfig.DefaultQueryExecMode = pgx.QueryExecModeExec
+	}
 	pool, err := pgxpool.NewWithConfig(ctx, config)
 	if err != nil {
 		return nil, connectError(err)
 	}
-	s := &Store{pool: pool}
-	if err := s.verify(ctx); err != nil {
+	if err := pool.Ping(ctx); err != nil {
 		pool.Close()
-		return nil, err
+		return nil, connectError(err)
 	}
+	s := &Store{pool: pool, info: Info{Engine: "PostgreSQL " + server.version, Warnings: server.warnings}}
+	s.info.Detail = fmt.Sprintf("pool of %d connections", config.MaxConns)
+	if server.pooled {
+		s.info.Detail += " through a pooler"
+	}
+	s.appends = &appender{write: s.writeAppends}
 	return s, nil
 }
 
-// verify pings the server and reads what the record depends on.
-func (s *Store) verify(ctx context.Context) error {
-	if err := s.pool.Ping(ctx); err != nil {
-		return connectError(err)
-	}
-	var version, versionNum, encoding, fsync, commit string
-	err := s.pool.QueryRow(ctx, `SELECT current_setting('server_version'), current_setting('server_version_num'),
-		current_setting('server_encoding'), current_setting('fsync'), current_setting('synchronous_commit')`).
-		Scan(&version, &versionNum, &encoding, &fsync, &commit)
+// serverFacts are what the record depends on in its server.
+type serverFacts struct {
+	version  string
+	pooled   bool // there is a pooler such as PgBouncer between
+	warnings []string
+}
+
+// inspect asks the server over a connection of its own.
+func inspect(ctx context.Context, config *pgx.ConnConfig) (serverFacts, error) {
+	var f serverFacts
+	config = config.Copy()
+	config.DefaultQueryExecMode = pgx.QueryExecModeExec // whatever is between
+	conn, err := pgx.ConnectConfig(ctx, config)
 	if err != nil {
-		return connectError(err)
+		return f, connectError(err)
 	}
-	version, _, _ = strings.Cut(version, " ")
-	if n, err := strconv.Atoi(versionNum); err != nil || n < minServerVersion {
-		return &ConnectError{Reason: fmt.Sprintf("the server is PostgreSQL %s; hwlab needs 15 or later", version)}
+	defer conn.Close(context.WithoutCancel(ctx))
+	var number, encoding, fsync, commit string
+	var pid int64
+	err = conn.QueryRow(ctx, `SELECT current_setting('server_version'), current_setting('server_version_num'),
+		current_setting('server_encoding'), current_setting('fsync'), current_setting('synchronous_commit'), pg_backend_pid()`).
+		Scan(&f.version, &number, &encoding, &fsync, &commit, &pid)
+	if err != nil {
+		return f, connectError(err)
+	}
+	// A pooler hands out process ids of its own, since it may give every transaction another server process.
+	f.pooled = uint32(pid) != conn.PgConn().PID()
+	f.version, _, _ = strings.Cut(f.version, " ")
+	if n, err := strconv.Atoi(number); err != nil || n < minServerVersion {
+		return f, &ConnectError{Reason: fmt.Sprintf("the server is PostgreSQL %s; hwlab needs 15 or later", f.version)}
 	}
 	if encoding != "UTF8" {
-		return &ConnectError{Reason: fmt.Sprintf("the database's encoding is %s; hwlab needs one created with ENCODING 'UTF8'", encoding)}
+		return f, &ConnectError{Reason: fmt.Sprintf("the database's encoding is %s; hwlab needs one created with ENCODING 'UTF8'", encoding)}
 	}
-	s.info = Info{Engine: "PostgreSQL " + version, Detail: fmt.Sprintf("pool of %d connections", s.pool.Config().MaxConns)}
-	for name, value := range map[string]string{"fsync": fsync, "synchronous_commit": commit} {
-		if value == "off" {
-			s.info.Warnings = append(s.info.Warnings, name+" is off on the PostgreSQL server: what is shown may be lost in a crash")
+	for _, setting := range []struct{ name, value string }{{"fsync", fsync}, {"synchronous_commit", commit}} {
+		if setting.value == "off" {
+			f.warnings = append(f.warnings, setting.name+" is off on the PostgreSQL server: what is shown may be lost in a crash")
 		}
 	}
-	return nil
+	return f, nil
 }
 
 // Close closes the pool and waits for connections in use to be returned. A second Close does nothing.

@@ -54,8 +54,8 @@ ALTER TABLE messages ALTER COLUMN seq SET NOT NULL;
 ALTER TABLE messages ADD CONSTRAINT messages_order UNIQUE (conversation_id, seq, idx);
 CREATE INDEX messages_forks ON messages (conversation_id, seq, idx) WHERE parent_id IS NOT NULL;
 CREATE INDEX messages_of_response ON messages (response_id) WHERE response_id IS NOT NULL;
-CREATE INDEX conversations_by_start ON conversations (started_at, id) WHERE listed;
-CREATE INDEX conversations_by_update ON conversations (updated_at, id) WHERE listed;
+CREATE INDEX conversations_by_start ON conversations (listed, started_at, id);
+CREATE INDEX conversations_by_update ON conversations (listed, updated_at, id);
 
 -- A response: one turn of the assistant. It has one owner while it runs and ends once.
 CREATE TABLE responses (
