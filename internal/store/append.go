@@ -33,16 +33,6 @@ func newAppendCall(a Append) *appendCall {
 	return c
 }
 
-// badRole is the role of the call that the database will have refused, or "".
-func (c *appendCall) badRole() string {
-	for _, role := range c.roles {
-		if !slices.Contains([]string{"user", "assistant", "system"}, role) {
-			return role
-		}
-	}
-	return ""
-}
-
 // appender gathers calls into batches.
 type appender struct {
 	write func(ctx context.Context, batch []*appendCall)
@@ -183,7 +173,7 @@ func (s *Store) appendOne(ctx context.Context, conversationID string, expect *in
 	case errors.Is(err, pgx.ErrNoRows):
 		return ErrNotFound
 	case err != nil:
-		return wrapUnlessOurs("append", rowError(err, all.badRole()))
+		return Wrap("append", rowError(err, all.roles...))
 	}
 	head -= int64(len(all.ids))
 	for _, c := range calls {
@@ -236,7 +226,7 @@ func (s *Store) appendMany(ctx context.Context, calls map[string][]*appendCall) 
 	}
 	rows, err := s.pool.Query(ctx, appendManySQL, conversations, counts, ids, of, places, roles, contents, items)
 	if err != nil {
-		return wrapUnlessOurs("append", err)
+		return Wrap("append", err)
 	}
 	bases := map[string]int64{}
 	var id uuidText
@@ -245,7 +235,7 @@ func (s *Store) appendMany(ctx context.Context, calls map[string][]*appendCall) 
 		bases[string(id)] = base
 		return nil
 	}); err != nil {
-		return wrapUnlessOurs("append", err)
+		return Wrap("append", err)
 	}
 	for id, list := range calls {
 		base, found := bases[id]

@@ -46,8 +46,8 @@ func Line(forks []Fork, tip *Position) []Stretch {
 	return line
 }
 
-// ranges are the parts of line that q asks for, in the order in which to read them.
-func (q ThreadQuery) ranges(line []Stretch) []Stretch {
+// Ranges are the parts of line that q asks for, in the order in which to read them.
+func (q ThreadQuery) Ranges(line []Stretch) []Stretch {
 	var out []Stretch
 	for _, r := range line {
 		if q.After != nil && !q.After.Before(r.From) {
@@ -66,8 +66,8 @@ func (q ThreadQuery) ranges(line []Stretch) []Stretch {
 	return out
 }
 
-// cut makes a page of what was read for q: at most one message more than its limit, newest first if it asked for those.
-func (q ThreadQuery) cut(messages []Message) ThreadPage {
+// Cut makes a page of what was read for q: at most one message more than its limit, newest first if it asked for those.
+func (q ThreadQuery) Cut(messages []Message) ThreadPage {
 	page := ThreadPage{Messages: messages}
 	if q.Limit > 0 && len(messages) > q.Limit {
 		page.Messages, page.More = messages[:q.Limit], true
@@ -81,18 +81,19 @@ func (q ThreadQuery) cut(messages []Message) ThreadPage {
 // noLimit is a LIMIT for all rows.
 const noLimit = int64(math.MaxInt64)
 
-func (q ListQuery) limit() int {
+// Size is how many conversations a page of q has at most.
+func (q ListQuery) Size() int {
 	if q.Limit <= 0 || q.Limit > ListLimit {
 		return ListLimit
 	}
 	return q.Limit
 }
 
-// page makes a page of what was read for q: at most one conversation more than its limit.
-func (q ListQuery) page(list []ConversationSummary) ListPage {
+// Cut makes a page of what was read for q: at most one conversation more than its limit.
+func (q ListQuery) Cut(list []ConversationSummary) ListPage {
 	page := ListPage{Conversations: list}
-	if len(list) > q.limit() {
-		page.Conversations, page.More = list[:q.limit()], true
+	if len(list) > q.Size() {
+		page.Conversations, page.More = list[:q.Size()], true
 	}
 	if q.After == nil && q.Before != nil {
 		slices.Reverse(page.Conversations)

@@ -5,7 +5,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"strings"
 	"time"
 
 	"github.com/google/uuid"
@@ -152,7 +151,7 @@ func (s *Store) CreateConversation(ctx context.Context, model string) (id string
 
 // CreateConversationWith adds an empty conversation and returns its id, or an [InvalidTextError].
 func (s *Store) CreateConversationWith(ctx context.Context, c NewConversation) (id string, err error) {
-	metadata, err := c.check()
+	metadata, err := c.Check()
 	if err != nil {
 		return "", err
 	}
@@ -180,13 +179,19 @@ func (s *Store) AddMessage(ctx context.Context, conversationID, role, content st
 // or none. Besides AddMessage's errors it returns a [ConflictError] when the conversation is not at a.Expect. When ctx
 // ends first the messages may or may not have been kept.
 func (s *Store) AppendMessages(ctx context.Context, a Append) (ids []string, head int64, err error) {
-	if !isID(a.ConversationID) {
+	if !IsID(a.ConversationID) {
 		return nil, 0, ErrNotFound
 	}
 	if err := CheckMessages(a.Messages); err != nil {
 		return nil, 0, err
 	}
-	a.ConversationID = strings.ToLower(a.ConversationID) // as the database writes it
+	if len(a.Messages) == 0 {
+		c, err := s.Summary(ctx, a.ConversationID)
+		if err == nil && a.Expect != nil && *a.Expect != c.Head {
+			err = &ConflictError{Head: c.Head}
+		}
+		return nil, c.Head, err
+	}
 	call := newAppendCall(a)
 	if a.Expect != nil {
 		err = s.appendOne(ctx, a.ConversationID, a.Expect, []*appendCall{call})
@@ -228,7 +233,7 @@ func (s *Store) GetConversation(ctx context.Context, id string) (*Conversation, 
 
 // Summary returns a conversation without its messages, or ErrNotFound.
 func (s *Store) Summary(ctx context.Context, id string) (ConversationSummary, error) {
-	if !isID(id) {
+	if !IsID(id) {
 		return ConversationSummary{}, ErrNotFound
 	}
 	rows, err := s.pool.Query(ctx, `SELECT `+summaryColumns+` FROM conversations WHERE id = $1::uuid`, id)
@@ -263,7 +268,7 @@ func (s *Store) ListConversations(ctx context.Context) ([]ConversationSummary, e
 // List returns a page of the conversations, latest activity first; an empty page where there are none. A conversation
 // that is written to between two pages moves to the top of the list, past which the reader may already be.
 func (s *Store) List(ctx context.Context, q ListQuery) (ListPage, error) {
-	limit := q.limit()
+	limit := q.Size()
 	where, order, args := `listed = $1::bool`, `DESC`, []any{!q.Unlisted, limit + 1}
 	switch {
 	case q.After != nil:
@@ -283,7 +288,7 @@ func (s *Store) List(ctx context.Context, q ListQuery) (ListPage, error) {
 	if err != nil {
 		return ListPage{}, fmt.Errorf("store: list: %w", err)
 	}
-	return q.page(list), nil
+	return q.Cut(list), nil
 }
 
 // Thread returns messages of one branch of a conversation, in order, or ErrNotFound for an unknown conversation. Where
@@ -298,7 +303,7 @@ func (s *Store) Thread(ctx context.Context, q ThreadQuery) (ThreadPage, error) {
 
 // shape reads a conversation and where its branches leave the line.
 func (s *Store) shape(ctx context.Context, id string) (ConversationSummary, []Fork, error) {
-	if !isID(id) {
+	if !IsID(id) {
 		return ConversationSummary{}, nil, ErrNotFound
 	}
 	var c ConversationSummary
@@ -329,7 +334,7 @@ func (s *Store) shape(ctx context.Context, id string) (ConversationSummary, []Fo
 // thread reads the messages of q that lie on line, a range scan of the order's index for each of its stretches.
 func (s *Store) thread(ctx context.Context, q ThreadQuery, line []Stretch) (ThreadPage, error) {
 	var page ThreadPage
-	for _, r := range q.ranges(line) {
+	for _, r := range q.Ranges(line) {
 		order, left := `ASC`, noLimit
 		if q.Newest {
 			order = `DESC`
@@ -352,12 +357,12 @@ func (s *Store) thread(ctx context.Context, q ThreadQuery, line []Stretch) (Thre
 			break
 		}
 	}
-	return q.cut(page.Messages), nil
+	return q.Cut(page.Messages), nil
 }
 
 // Message returns one message, or ErrNotFound when the conversation has no such message or it was deleted.
 func (s *Store) Message(ctx context.Context, conversationID, id string) (Message, error) {
-	if !isID(conversationID) || !isID(id) {
+	if !IsID(conversationID) || !IsID(id) {
 		return Message{}, ErrNotFound
 	}
 	rows, err := s.pool.Query(ctx, `SELECT `+messageColumns+` FROM messages
@@ -385,7 +390,7 @@ func (s *Store) RenameConversation(ctx context.Context, id, title string) error 
 
 // SetMetadata replaces a conversation's metadata, or returns ErrNotFound or an [InvalidTextError].
 func (s *Store) SetMetadata(ctx context.Context, id string, metadata map[string]string) error {
-	text, err := (NewConversation{Metadata: metadata}).check()
+	text, err := (NewConversation{Metadata: metadata}).Check()
 	if err != nil {
 		return err
 	}
@@ -393,7 +398,7 @@ func (s *Store) SetMetadata(ctx context.Context, id string, metadata map[string]
 }
 
 func (s *Store) updateConversation(ctx context.Context, id, set string, value any) error {
-	if !isID(id) {
+	if !IsID(id) {
 		return ErrNotFound
 	}
 	tag, err := s.pool.Exec(ctx, `UPDATE conversations SET `+set+` WHERE id = $1::uuid`, id, value)
@@ -409,7 +414,7 @@ func (s *Store) updateConversation(ctx context.Context, id, set string, value an
 // DeleteConversation erases a conversation: its messages, replies, their logs and its part of the search index. It
 // returns ErrNotFound when there is none, so of two concurrent calls one succeeds.
 func (s *Store) DeleteConversation(ctx context.Context, id string) error {
-	if !isID(id) {
+	if !IsID(id) {
 		return ErrNotFound
 	}
 	err := s.inTx(ctx, func(tx pgx.Tx) error {
@@ -439,7 +444,7 @@ func (s *Store) DeleteConversation(ctx context.Context, id string) error {
 // DeleteMessage erases one message. Its row keeps its place, empty, so that branches hold. It returns ErrNotFound when the
 // conversation has no such message, or no longer.
 func (s *Store) DeleteMessage(ctx context.Context, conversationID, id string) error {
-	if !isID(conversationID) || !isID(id) {
+	if !IsID(conversationID) || !IsID(id) {
 		return ErrNotFound
 	}
 	err := s.inTx(ctx, func(tx pgx.Tx) error {
@@ -513,10 +518,10 @@ func (t *uuidText) ScanUUID(v pgtype.UUID) error {
 // NewID returns a new id: a UUIDv7, which sorts by the time it was made.
 func NewID() string { return uuid.Must(uuid.NewV7()).String() }
 
-// isID reports whether id is a UUID in its usual form; nothing else can name a row.
-func isID(id string) bool {
-	_, err := uuid.Parse(id)
-	return err == nil && len(id) == 36
+// IsID reports whether id is a UUID as [NewID] writes it; another spelling of it names nothing.
+func IsID(id string) bool {
+	u, err := uuid.Parse(id)
+	return err == nil && u.String() == id
 }
 
 // CheckMessages returns an [InvalidTextError] for the first text of messages that cannot be kept. It is for both engines.
@@ -529,8 +534,8 @@ func CheckMessages(messages []NewMessage) error {
 	return nil
 }
 
-// check returns the metadata as JSON, or an [InvalidTextError]. Map keys come out sorted, so equal metadata is equal text.
-func (c NewConversation) check() (metadata string, err error) {
+// Check returns the metadata as JSON, or an [InvalidTextError]. It is for both engines.
+func (c NewConversation) Check() (metadata string, err error) {
 	if err := errors.Join(CheckText("model", c.Model), CheckText("title", c.Title)); err != nil {
 		return "", err
 	}

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net"
 	"os"
+	"slices"
 	"strings"
 	"syscall"
 	"unicode/utf8"
@@ -143,13 +144,32 @@ func CleanText(text string) string {
 	return strings.ReplaceAll(strings.ToValidUTF8(text, "\uFFFD"), "\x00", "\uFFFD")
 }
 
-// rowError translates what a statement that writes messages can be refused with.
-func rowError(err error, role string) error {
+// BadRole returns the first of roles that the record refuses, or "".
+func BadRole(roles ...string) string {
+	for _, role := range roles {
+		if !slices.Contains([]string{"user", "assistant", "system"}, role) {
+			return role
+		}
+	}
+	return ""
+}
+
+// rowError translates what a statement that writes messages of roles can be refused with.
+func rowError(err error, roles ...string) error {
 	var pg *pgconn.PgError
 	if errors.As(err, &pg) && pg.Code == codeCheckViolation && pg.ConstraintName == "messages_role_check" {
-		return &InvalidRoleError{Role: role, Err: err}
+		return &InvalidRoleError{Role: BadRole(roles...), Err: err}
 	}
 	return err
+}
+
+// roles are those of messages.
+func roles(messages []NewMessage) []string {
+	list := make([]string, len(messages))
+	for i, m := range messages {
+		list[i] = m.Role
+	}
+	return list
 }
 
 // Permanent reports whether err will be the same however often the call is repeated: the database refused the data itself.

@@ -94,6 +94,9 @@ type Finish struct {
 // that a dead server wrote for replies deleted meanwhile.
 func (s *Store) JoinServer(ctx context.Context, serverID string) (Fence, error) {
 	f := Fence{ServerID: serverID}
+	if !IsID(serverID) {
+		return f, errors.New("store: join server: its id is not a UUID")
+	}
 	err := s.pool.QueryRow(ctx, `INSERT INTO servers (id, epoch) VALUES ($1::uuid, 1)
 		ON CONFLICT (id) DO UPDATE SET epoch = servers.epoch + 1, started_at = now() RETURNING epoch`, serverID).Scan(&f.Epoch)
 	if err != nil {
@@ -108,6 +111,9 @@ func (s *Store) JoinServer(ctx context.Context, serverID string) (Fence, error) 
 
 // Running returns the replies that serverID owns and that have not ended, oldest first; none is an empty list.
 func (s *Store) Running(ctx context.Context, serverID string) ([]Response, error) {
+	if !IsID(serverID) {
+		return nil, nil
+	}
 	rows, err := s.pool.Query(ctx, `SELECT `+responseColumns+` FROM responses r JOIN conversations c ON c.id = r.conversation_id
 		WHERE r.server_id = $1::uuid AND r.ended_at IS NULL ORDER BY r.created_at, r.id`, serverID)
 	if err != nil {
@@ -122,6 +128,9 @@ func (s *Store) Running(ctx context.Context, serverID string) ([]Response, error
 
 // RunningIn returns the id of the reply being written in a conversation, the latest if there are several, or "".
 func (s *Store) RunningIn(ctx context.Context, conversationID string) (string, error) {
+	if !IsID(conversationID) {
+		return "", nil
+	}
 	var id string
 	err := s.pool.QueryRow(ctx, `SELECT id::text FROM responses WHERE conversation_id = $1::uuid AND ended_at IS NULL
 		ORDER BY seq DESC LIMIT 1`, conversationID).Scan(&id)
@@ -139,7 +148,7 @@ func (s *Store) StartResponse(ctx context.Context, n NewResponse) (Response, err
 	if err := errors.Join(CheckMessages(n.Input), CheckText("model", n.Model), CheckText("title", n.Title), CheckText("request", string(n.Request))); err != nil {
 		return Response{}, err
 	}
-	if n.ConversationID != "" && !isID(n.ConversationID) || n.PreviousID != "" && !isID(n.PreviousID) {
+	if n.ConversationID != "" && !IsID(n.ConversationID) || n.PreviousID != "" && !IsID(n.PreviousID) {
 		return Response{}, ErrNotFound
 	}
 	r := Response{ID: NewID(), ConversationID: n.ConversationID, PreviousID: n.PreviousID, Model: n.Model, Request: n.Request,
@@ -149,7 +158,7 @@ func (s *Store) StartResponse(ctx context.Context, n NewResponse) (Response, err
 	}
 	err := s.inTx(ctx, func(tx pgx.Tx) error { return start(ctx, tx, n, &r) })
 	if err != nil {
-		return Response{}, wrapUnlessOurs("start response", rowError(err, newAppendCall(Append{Messages: n.Input}).badRole()))
+		return Response{}, Wrap("start response", rowError(err, roles(n.Input)...))
 	}
 	return r, nil
 }
@@ -294,7 +303,7 @@ func (s *Store) AppendDeltas(ctx context.Context, f Fence, deltas []Delta) error
 // to the log is what is kept; there is no other source. A reply that has ended already is returned as it ended. It returns
 // ErrNotFound when the reply or its conversation was deleted, and then removes what is left of its log; and ErrFenced.
 func (s *Store) FinishResponse(ctx context.Context, f Finish) (Response, error) {
-	if !isID(f.ConversationID) || !isID(f.ResponseID) {
+	if !IsID(f.ConversationID) || !IsID(f.ResponseID) {
 		return Response{}, ErrNotFound
 	}
 	var r Response
@@ -322,7 +331,7 @@ func (s *Store) FinishResponse(ctx context.Context, f Finish) (Response, error) 
 		return finish(ctx, tx, f, &r)
 	})
 	if err != nil {
-		return Response{}, wrapUnlessOurs("finish response", err)
+		return Response{}, Wrap("finish response", err)
 	}
 	if missing {
 		return Response{}, ErrNotFound
@@ -363,7 +372,7 @@ func finish(ctx context.Context, tx pgx.Tx, f Finish, r *Response) error {
 	if _, err := tx.Exec(ctx, `DELETE FROM response_deltas WHERE response_id = $1::uuid`, r.ID); err != nil {
 		return err
 	}
-	usage, failure, err := f.encode()
+	usage, failure, err := f.Encode()
 	if err != nil {
 		return err
 	}
@@ -377,7 +386,7 @@ func finish(ctx context.Context, tx pgx.Tx, f Finish, r *Response) error {
 // moment: when the reply has ended they are all there will ever be, and they are the rows that stood there while it ran.
 // It returns ErrNotFound for an unknown or deleted reply.
 func (s *Store) ReadLog(ctx context.Context, responseID string, from int) (Response, []Delta, error) {
-	if !isID(responseID) {
+	if !IsID(responseID) {
 		return Response{}, nil, ErrNotFound
 	}
 	// One statement: between two, the reply could end and its rows be folded away unseen.
@@ -473,8 +482,8 @@ func (r *Response) Decode(usage, failure []byte) error {
 	return nil
 }
 
-// encode is the inverse of [Response.Decode].
-func (f Finish) encode() (usage, failure json.RawMessage, err error) {
+// Encode is the inverse of [Response.Decode]; what is nil stays nil. It is for both engines.
+func (f Finish) Encode() (usage, failure json.RawMessage, err error) {
 	if f.Usage != nil {
 		if usage, err = json.Marshal(f.Usage); err != nil {
 			return nil, nil, err
@@ -505,8 +514,8 @@ func jsonArg(text json.RawMessage) *string {
 	return &s
 }
 
-// wrapUnlessOurs adds what was being done to an error that is not one of this package's own.
-func wrapUnlessOurs(doing string, err error) error {
+// Wrap adds what was being done to an error that is not one of this package's own.
+func Wrap(doing string, err error) error {
 	var conflict *ConflictError
 	var role *InvalidRoleError
 	if errors.Is(err, ErrNotFound) || errors.Is(err, ErrFenced) || errors.Is(err, ErrReplyRunning) || errors.As(err, &conflict) || errors.As(err, &role) {

@@ -60,7 +60,7 @@ func (s *Store) Search(ctx context.Context, q SearchQuery) ([]Hit, error) {
 		  JOIN conversations c ON c.id = m.conversation_id AND c.listed
 		  LEFT JOIN responses r ON r.id = m.response_id`,
 		pgx.QueryExecModeExec, // a plan for all queries is a bad one for each
-		match.tsquery(), match.tsqueries(), q.limit(), searchQueued)
+		match.tsquery(), match.tsqueries(), q.Size(), searchQueued)
 	if err != nil {
 		return nil, fmt.Errorf("store: search: %w", err)
 	}
@@ -89,7 +89,7 @@ func (q SearchQuery) Newest(hits []Hit) []Hit {
 		return strings.Compare(b.ID, a.ID)
 	})
 	hits = slices.CompactFunc(hits, func(a, b Hit) bool { return a.ID == b.ID })
-	hits = hits[:min(len(hits), q.limit())]
+	hits = hits[:min(len(hits), q.Size())]
 	match := NewMatcher(q.Text)
 	for i := range hits {
 		hits[i].Excerpt = match.Excerpt(hits[i].Content, excerptSize)
@@ -97,7 +97,8 @@ func (q SearchQuery) Newest(hits []Hit) []Hit {
 	return hits
 }
 
-func (q SearchQuery) limit() int {
+// Size is how many hits q gives at most.
+func (q SearchQuery) Size() int {
 	if q.Limit <= 0 {
 		return 20
 	}

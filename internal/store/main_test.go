@@ -1,8 +1,9 @@
 package store_test
 
 import (
-	"git.georgsen.dk/hwlab/internal/testpg"
 	"testing"
+
+	"git.georgsen.dk/hwlab/internal/testpg"
 )
 
 func TestMain(m *testing.M) { testpg.Main(m) }

@@ -1,0 +1,58 @@
+# `make test` is the one command: it finds or installs what the tests need, checks everything and leaves nothing running.
+
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := build
+
+GO ?= go
+
+# staticcheck is built once for each version of it and of Go, so that only the first run needs the network.
+STATICCHECK_VERSION := v0.8.2
+STATICCHECK = bin/tools/$(shell $(GO) env GOVERSION)/$(STATICCHECK_VERSION)/staticcheck
+
+# What go test gets beside the defaults, for example TESTFLAGS='-run Restart -v'.
+TESTFLAGS ?=
+# The packages to test.
+PKG       ?= ./...
+TIMEOUT   ?= 20m
+
+# make bench BENCH=Append BENCHTIME=2000x BENCHPKG=./internal/store/sqlite
+BENCH     ?= .
+BENCHTIME ?= 1s
+BENCHPKG  ?= ./internal/store
+
+.NOTPARALLEL:
+.PHONY: build run test test-short test-deps lint bench clean
+
+build: ## the program, into bin/hwlab
+	CGO_ENABLED=0 $(GO) build -trimpath -o bin/hwlab ./cmd/hwlab
+
+run: build ## build and serve
+	./bin/hwlab serve
+
+test: test-deps lint ## everything
+	CGO_ENABLED=1 $(GO) test -race -tags integration -count=1 -timeout $(TIMEOUT) $(TESTFLAGS) $(PKG)
+
+test-short: test-deps lint ## everything but the long tests
+	CGO_ENABLED=1 $(GO) test -race -tags integration -count=1 -timeout $(TIMEOUT) -short $(TESTFLAGS) $(PKG)
+
+test-deps: ## find or install PostgreSQL, Chromium and a C compiler
+	@scripts/test-deps
+
+lint: $(STATICCHECK) ## formatting, vet, staticcheck, and the build without cgo
+	@unformatted="$$("$$($(GO) env GOROOT)/bin/gofmt" -l .)"; \
+	if [[ -n "$$unformatted" ]]; then printf 'gofmt -w these files:\n%s\n' "$$unformatted" >&2; exit 1; fi
+	$(GO) vet ./...
+	$(GO) vet -tags integration ./...
+	$(STATICCHECK) ./...
+	$(STATICCHECK) -tags integration ./...
+	CGO_ENABLED=0 $(GO) build -buildvcs=false ./...
+
+$(STATICCHECK):
+	GOBIN="$(CURDIR)/$(@D)" $(GO) install honnef.co/go/tools/cmd/staticcheck@$(STATICCHECK_VERSION)
+
+bench: ## benchmarks; see BENCH above
+	$(GO) test -tags integration -run '^$$' -bench '$(BENCH)' -benchtime $(BENCHTIME) -benchmem -timeout $(TIMEOUT) $(BENCHPKG)
+
+clean:
+	rm -rf bin

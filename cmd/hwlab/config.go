@@ -1,0 +1,100 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+
+	"github.com/joho/godotenv"
+	"github.com/spf13/pflag"
+)
+
+// config is what can be set. A flag counts first, then the environment, then .env in the working directory, then the default.
+type config struct {
+	Listen        string
+	DatabaseURL   string
+	DataDir       string
+	Model         string
+	LabDir        string
+	Password      string
+	OpenAIBaseURL string
+	OpenAIAPIKey  string
+	OllamaHost    string
+}
+
+// setting is one thing that can be set. Secrets have no flag: a command line can be read by everybody on the machine.
+type setting struct {
+	flag, env, fallback, help string
+	value                     *string
+}
+
+func (c *config) settings() []setting {
+	return []setting{
+		{"listen", "HWLAB_LISTEN", "127.0.0.1:8080", "address to serve on", &c.Listen},
+		{"", "HWLAB_DATABASE_URL", "", "PostgreSQL to keep the record in; without it an SQLite file in the data directory", &c.DatabaseURL},
+		{"data-dir", "HWLAB_DATA_DIR", dataDir(), "directory for hwlab.db and what belongs to this server", &c.DataDir},
+		{"model", "HWLAB_MODEL", "", "model that answers when a request names none; without it the first that is found", &c.Model},
+		{"lab-dir", "HWLAB_LAB_DIR", "", "directory with Markdown notes about the lab, which the models are told", &c.LabDir},
+		{"", "HWLAB_PASSWORD", "", "password for the page, and Bearer token for clients; needed to listen beyond 127.0.0.1", &c.Password},
+		{"openai-base-url", "OPENAI_BASE_URL", "", "any server that speaks Chat Completions, up to and with /v1", &c.OpenAIBaseURL},
+		{"", "OPENAI_API_KEY", "", "key for it", &c.OpenAIAPIKey},
+		{"ollama-host", "OLLAMA_HOST", "127.0.0.1:11434", "where to look for Ollama", &c.OllamaHost},
+	}
+}
+
+// addFlags adds a flag for each setting that may have one.
+func (c *config) addFlags(flags *pflag.FlagSet) {
+	for _, s := range c.settings() {
+		if s.flag != "" {
+			flags.StringVar(s.value, s.flag, s.fallback, s.help+" ("+s.env+")")
+		}
+	}
+}
+
+// help lists the settings that are only read from the environment.
+func (c *config) help() string {
+	text := ""
+	for _, s := range c.settings() {
+		if s.flag == "" {
+			text += fmt.Sprintf("  %-20s %s\n", s.env, s.help)
+		}
+	}
+	return text
+}
+
+// load fills in what no flag has set.
+func (c *config) load(flags *pflag.FlagSet) error {
+	file, err := godotenv.Read()
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return errors.New(".env in the working directory cannot be read; its lines look like NAME=value") // the parser's own error quotes the line
+	}
+	for _, s := range c.settings() {
+		if s.flag != "" && flags.Changed(s.flag) {
+			continue
+		}
+		*s.value = s.fallback
+		if value, ok := os.LookupEnv(s.env); ok {
+			*s.value = value
+		} else if value, ok := file[s.env]; ok {
+			*s.value = value
+		}
+		if *s.value == "" {
+			*s.value = s.fallback
+		}
+	}
+	return nil
+}
+
+// dataDir is where the XDG base directory specification puts a program's data.
+func dataDir() string {
+	if base := os.Getenv("XDG_DATA_HOME"); filepath.IsAbs(base) {
+		return filepath.Join(base, "hwlab")
+	}
+	home, err := os.UserHomeDir()
+	if err != nil {
+		return "hwlab-data"
+	}
+	return filepath.Join(home, ".local", "share", "hwlab")
+}

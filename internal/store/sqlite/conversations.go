@@ -1,0 +1,416 @@
+package sqlite
+
+import (
+	"context"
+	"database/sql"
+	"encoding/json"
+	"errors"
+	"strings"
+
+	"git.georgsen.dk/hwlab/internal/store"
+)
+
+// CreateConversation adds an empty conversation and returns its id.
+func (s *Store) CreateConversation(ctx context.Context, model string) (id string, err error) {
+	return s.CreateConversationWith(ctx, store.NewConversation{Model: model})
+}
+
+// CreateConversationWith adds an empty conversation and returns its id, or a [store.InvalidTextError].
+func (s *Store) CreateConversationWith(ctx context.Context, c store.NewConversation) (id string, err error) {
+	metadata, err := c.Check()
+	if err != nil {
+		return "", err
+	}
+	id = store.NewID()
+	err = s.write(ctx, func(t tx) error {
+		at := now()
+		_, err := t.exec(`INSERT INTO conversations (id, model, title, metadata, listed, started_at, updated_at) VALUES (?, ?, ?, ?, ?, ?, ?)`,
+			id, c.Model, c.Title, metadata, !c.Unlisted, at, at)
+		return err
+	})
+	if err != nil {
+		return "", wrap("create conversation", err)
+	}
+	return id, nil
+}
+
+// AddMessage appends a message and returns its id. It returns [store.ErrNotFound] for an unknown conversation, a
+// [store.InvalidRoleError] for a role other than user, assistant and system, and a [store.InvalidTextError] for text that
+// cannot be kept byte for byte. Two concurrent calls are ordered by who writes first.
+func (s *Store) AddMessage(ctx context.Context, conversationID, role, content string) (id string, err error) {
+	ids, _, err := s.AppendMessages(ctx, store.Append{ConversationID: conversationID,
+		Messages: []store.NewMessage{{Role: role, Content: content}}})
+	if err != nil {
+		return "", err
+	}
+	return ids[0], nil
+}
+
+// AppendMessages appends messages in one step and returns their ids and the conversation's new head. Either all are kept
+// or none. Besides AddMessage's errors it returns a [store.ConflictError] when the conversation is not at a.Expect.
+func (s *Store) AppendMessages(ctx context.Context, a store.Append) (ids []string, head int64, err error) {
+	conversation, err := key(a.ConversationID)
+	if err != nil {
+		return nil, 0, err
+	}
+	if err := store.CheckMessages(a.Messages); err != nil {
+		return nil, 0, err
+	}
+	in := input(a.Messages)
+	err = s.write(ctx, func(t tx) error {
+		at := now()
+		err := t.get(`UPDATE conversations SET head = head + ?2, message_count = message_count + ?2, updated_at = ?3
+			WHERE id = ?1 AND (?4 IS NULL OR head = ?4) RETURNING head`, []any{conversation, len(in), at, a.Expect}, &head)
+		if errors.Is(err, sql.ErrNoRows) {
+			return t.conflict(conversation)
+		}
+		if err != nil {
+			return err
+		}
+		return t.insertInput(in, conversation, head-int64(len(in)), at, "")
+	})
+	if err != nil {
+		return nil, 0, wrap("append", err)
+	}
+	for _, m := range in {
+		ids = append(ids, m.ID)
+	}
+	return ids, head, nil
+}
+
+// conflict is the error for a conversation that was not where a writer expected it, if it is there at all.
+func (t tx) conflict(conversation string) error {
+	var head int64
+	err := t.get(`SELECT head FROM conversations WHERE id = ?`, []any{conversation}, &head)
+	if err != nil {
+		return found(err)
+	}
+	return &store.ConflictError{Head: head}
+}
+
+// row is a message to insert, with the words that the index gets of it.
+type row struct {
+	store.Message
+	words string
+}
+
+// input gives messages their ids and words. It is called before the transaction: a long text takes a while.
+func input(messages []store.NewMessage) []row {
+	list := make([]row, len(messages))
+	for i, m := range messages {
+		list[i] = row{store.Message{ID: store.NewID(), Role: m.Role, Content: m.Content, Item: m.Item, Status: store.MessageCompleted}, words(m.Content)}
+	}
+	return list
+}
+
+// insertInput inserts messages after head, the first of them as a child of parent unless that is "".
+func (t tx) insertInput(messages []row, conversation string, head, at int64, parent string) error {
+	for i, m := range messages {
+		m.ConversationID, m.Seq, m.ParentID = conversation, head+1+int64(i), parent
+		if err := t.insert(m, at); err != nil {
+			return err
+		}
+		parent = ""
+	}
+	return nil
+}
+
+// insert inserts a message and indexes it.
+func (t tx) insert(m row, at int64) error {
+	result, err := t.exec(`INSERT INTO messages (id, conversation_id, seq, idx, created_at, role, status, parent_id, response_id, content, item)
+		VALUES (?, ?, ?, ?, ?, ?, ?, nullif(?, ''), nullif(?, ''), ?, ?)`,
+		m.ID, m.ConversationID, m.Seq, m.Idx, at, m.Role, string(m.Status), m.ParentID, m.ResponseID, m.Content, text(m.Item))
+	if err != nil {
+		return roleError(err, m.Role)
+	}
+	n, err := result.LastInsertId()
+	if err != nil {
+		return err
+	}
+	return t.index(n, m.words)
+}
+
+// GetConversation returns a conversation with the messages of its active branch in order, or nil and [store.ErrNotFound].
+// One without messages is found.
+func (s *Store) GetConversation(ctx context.Context, id string) (*store.Conversation, error) {
+	var c store.ConversationSummary
+	var page store.ThreadPage
+	err := s.read(ctx, func(t tx) (err error) {
+		if c, err = t.summary(id); err == nil {
+			page, err = t.thread(store.ThreadQuery{ConversationID: c.ID})
+		}
+		return err
+	})
+	if err != nil {
+		return nil, wrap("conversation", err)
+	}
+	return &store.Conversation{
+		ID: c.ID, Model: c.Model, StartedAt: c.StartedAt, Messages: page.Messages, Title: c.Title, UpdatedAt: c.UpdatedAt,
+		MessageCount: c.MessageCount, Head: c.Head, Metadata: c.Metadata, Pinned: c.Pinned, Archived: c.Archived, Listed: c.Listed,
+	}, nil
+}
+
+// Summary returns a conversation without its messages, or [store.ErrNotFound].
+func (s *Store) Summary(ctx context.Context, id string) (c store.ConversationSummary, err error) {
+	err = s.read(ctx, func(t tx) (err error) {
+		c, err = t.summary(id)
+		return err
+	})
+	return c, wrap("conversation", err)
+}
+
+func (t tx) summary(id string) (c store.ConversationSummary, err error) {
+	if id, err = key(id); err != nil {
+		return c, err
+	}
+	list, err := collect(t, scanSummary, `SELECT `+summaryColumns+` FROM conversations WHERE id = ?`, id)
+	return one(list, err)
+}
+
+// ListConversations returns the listed conversations, newest started_at first, at most 100. It returns an empty list when
+// there are none. [Store.List] is the one with pages.
+func (s *Store) ListConversations(ctx context.Context) (list []store.ConversationSummary, err error) {
+	err = s.read(ctx, func(t tx) (err error) {
+		list, err = collect(t, scanSummary, `SELECT `+summaryColumns+` FROM conversations WHERE listed = 1
+			ORDER BY started_at DESC, id DESC LIMIT ?`, store.ListLimit)
+		return err
+	})
+	return list, wrap("list", err)
+}
+
+// List returns a page of the conversations, latest activity first; an empty page where there are none. A conversation
+// that is written to between two pages moves to the top of the list, past which the reader may already be.
+func (s *Store) List(ctx context.Context, q store.ListQuery) (store.ListPage, error) {
+	where, order, args := `listed = ?1`, `DESC`, []any{!q.Unlisted, q.Size() + 1}
+	switch {
+	case q.After != nil:
+		where += ` AND (updated_at, id) < (?3, ?4)`
+		args = append(args, q.After.UpdatedAt.UnixMicro(), q.After.ID)
+	case q.Before != nil:
+		where += ` AND (updated_at, id) > (?3, ?4)`
+		order = `ASC`
+		args = append(args, q.Before.UpdatedAt.UnixMicro(), q.Before.ID)
+	}
+	var list []store.ConversationSummary
+	err := s.read(ctx, func(t tx) (err error) {
+		list, err = collect(t, scanSummary, `SELECT `+summaryColumns+` FROM conversations WHERE `+where+
+			` ORDER BY updated_at `+order+`, id `+order+` LIMIT ?2`, args...)
+		return err
+	})
+	if err != nil {
+		return store.ListPage{}, wrap("list", err)
+	}
+	return q.Cut(list), nil
+}
+
+// Thread returns messages of one branch of a conversation, in order, or [store.ErrNotFound] for an unknown conversation.
+// Where the range is empty it returns an empty page.
+func (s *Store) Thread(ctx context.Context, q store.ThreadQuery) (page store.ThreadPage, err error) {
+	err = s.read(ctx, func(t tx) (err error) {
+		page, err = t.thread(q)
+		return err
+	})
+	return page, wrap("thread", err)
+}
+
+// thread finds where the branches of the conversation leave the line, and reads the messages of q's.
+func (t tx) thread(q store.ThreadQuery) (store.ThreadPage, error) {
+	c, err := t.summary(q.ConversationID)
+	if err != nil {
+		return store.ThreadPage{}, err
+	}
+	q.ConversationID = c.ID
+	forks, err := collect(t, func(row scanner) (f store.Fork, err error) {
+		err = row.Scan(&f.At.Seq, &f.At.Idx, &f.Parent.Seq, &f.Parent.Idx)
+		return f, err
+	}, `SELECT m.seq, m.idx, p.seq, p.idx FROM messages m INDEXED BY messages_forks JOIN messages p ON p.id = m.parent_id
+		WHERE m.conversation_id = ? AND m.parent_id IS NOT NULL ORDER BY m.seq, m.idx`, c.ID)
+	if err != nil {
+		return store.ThreadPage{}, err
+	}
+	return t.line(q, store.Line(forks, q.Tip))
+}
+
+// line reads the messages of q that lie on line, a range scan of the order's index for each of its stretches.
+func (t tx) line(q store.ThreadQuery, line []store.Stretch) (store.ThreadPage, error) {
+	order, left := `ASC`, -1
+	if q.Newest {
+		order = `DESC`
+	}
+	messages := []store.Message{}
+	for _, r := range q.Ranges(line) {
+		if q.Limit > 0 {
+			if left = q.Limit + 1 - len(messages); left == 0 {
+				break
+			}
+		}
+		more, err := collect(t, scanMessage, `SELECT `+messageColumns+` FROM messages m
+			WHERE conversation_id = ? AND (seq, idx) >= (?, ?) AND (seq, idx) <= (?, ?) AND (status <> 'deleted' OR ?)
+			ORDER BY seq `+order+`, idx `+order+` LIMIT ?`,
+			q.ConversationID, r.From.Seq, r.From.Idx, r.To.Seq, r.To.Idx, q.Tombstones, left)
+		if err != nil {
+			return store.ThreadPage{}, err
+		}
+		messages = append(messages, more...)
+	}
+	return q.Cut(messages), nil
+}
+
+// Message returns one message, or [store.ErrNotFound] when the conversation has no such message or it was deleted.
+func (s *Store) Message(ctx context.Context, conversationID, id string) (m store.Message, err error) {
+	conversation, id, err := keys(conversationID, id)
+	if err != nil {
+		return m, err
+	}
+	err = s.read(ctx, func(t tx) error {
+		list, err := collect(t, scanMessage, `SELECT `+messageColumns+` FROM messages m
+			WHERE id = ? AND conversation_id = ? AND status <> 'deleted'`, id, conversation)
+		m, err = one(list, err)
+		return err
+	})
+	return m, wrap("message", err)
+}
+
+// RenameConversation sets a conversation's title, or returns [store.ErrNotFound] or a [store.InvalidTextError].
+func (s *Store) RenameConversation(ctx context.Context, id, title string) error {
+	if err := store.CheckText("title", title); err != nil {
+		return err
+	}
+	return s.updateConversation(ctx, id, `UPDATE conversations SET title = ? WHERE id = ?`, title)
+}
+
+// SetMetadata replaces a conversation's metadata, or returns [store.ErrNotFound] or a [store.InvalidTextError].
+func (s *Store) SetMetadata(ctx context.Context, id string, metadata map[string]string) error {
+	text, err := store.MetadataJSON(metadata)
+	if err != nil {
+		return err
+	}
+	return s.updateConversation(ctx, id, `UPDATE conversations SET metadata = ? WHERE id = ?`, text)
+}
+
+func (s *Store) updateConversation(ctx context.Context, id, update, value string) error {
+	id, err := key(id)
+	if err != nil {
+		return err
+	}
+	return wrap("update conversation", s.write(ctx, func(t tx) error { return t.one(update, value, id) }))
+}
+
+// DeleteConversation erases a conversation: its messages, replies, their logs and its part of the search index. It
+// returns [store.ErrNotFound] when there is none, so of two concurrent calls one succeeds.
+func (s *Store) DeleteConversation(ctx context.Context, id string) error {
+	id, err := key(id)
+	if err != nil {
+		return err
+	}
+	return wrap("delete conversation", s.erase(ctx, func(t tx) error {
+		if err := t.unindex(`conversation_id = ?`, id); err != nil {
+			return err
+		}
+		if _, err := t.exec(`DELETE FROM response_deltas WHERE response_id IN
+			(SELECT id FROM responses WHERE conversation_id = ? AND ended_at IS NULL)`, id); err != nil {
+			return err
+		}
+		return t.one(`DELETE FROM conversations WHERE id = ?`, id) // messages, responses and the queue cascade
+	}))
+}
+
+// DeleteMessage erases one message. Its row keeps its place, empty, so that branches hold. It returns [store.ErrNotFound]
+// when the conversation has no such message, or no longer.
+func (s *Store) DeleteMessage(ctx context.Context, conversationID, id string) error {
+	conversation, id, err := keys(conversationID, id)
+	if err != nil {
+		return err
+	}
+	return wrap("delete message", s.erase(ctx, func(t tx) error {
+		if err := t.unindex(`id = ?`, id); err != nil {
+			return err
+		}
+		if err := t.one(`UPDATE messages SET content = '', item = NULL, status = 'deleted'
+			WHERE id = ? AND conversation_id = ? AND status <> 'deleted'`, id, conversation); err != nil {
+			return err
+		}
+		return t.one(`UPDATE conversations SET message_count = message_count - 1 WHERE id = ?`, conversation)
+	}))
+}
+
+const summaryColumns = `id, model, started_at, message_count, title, updated_at, head, metadata, pinned, archived, listed`
+
+func scanSummary(row scanner) (c store.ConversationSummary, err error) {
+	var metadata string
+	if err := row.Scan(&c.ID, &c.Model, (*micros)(&c.StartedAt), &c.MessageCount, &c.Title, (*micros)(&c.UpdatedAt), &c.Head, &metadata,
+		&c.Pinned, &c.Archived, &c.Listed); err != nil {
+		return c, err
+	}
+	return c, json.Unmarshal([]byte(metadata), &c.Metadata)
+}
+
+// messageColumns are of messages m.
+const messageColumns = `m.id, m.conversation_id, m.role, m.content, m.created_at, m.seq, m.idx, coalesce(m.parent_id, ''), m.status,
+	coalesce(m.response_id, ''), m.item`
+
+func scanMessage(row scanner) (store.Message, error) { return scanMessageAnd(row) }
+
+// scanMessageAnd scans messageColumns and what the statement has after them.
+func scanMessageAnd(row scanner, more ...any) (m store.Message, err error) {
+	err = row.Scan(append([]any{&m.ID, &m.ConversationID, &m.Role, &m.Content, (*micros)(&m.CreatedAt), &m.Seq, &m.Idx, &m.ParentID, &m.Status,
+		&m.ResponseID, (*[]byte)(&m.Item)}, more...)...)
+	return m, err
+}
+
+// key returns id as the tables keep it, or [store.ErrNotFound]: nothing but an id can name a row.
+func key(id string) (string, error) {
+	if !store.IsID(id) {
+		return "", store.ErrNotFound
+	}
+	return strings.ToLower(id), nil
+}
+
+func keys(a, b string) (string, string, error) {
+	a, err := key(a)
+	if err != nil {
+		return "", "", err
+	}
+	b, err = key(b)
+	return a, b, err
+}
+
+// one changes a row, or returns [store.ErrNotFound] when the statement found none.
+func (t tx) one(statement string, args ...any) error {
+	result, err := t.exec(statement, args...)
+	if err != nil {
+		return err
+	}
+	if n, err := result.RowsAffected(); err != nil || n == 0 {
+		return errors.Join(err, store.ErrNotFound)
+	}
+	return nil
+}
+
+// one returns the first of list, or [store.ErrNotFound].
+func one[T any](list []T, err error) (T, error) {
+	var none T
+	if err != nil {
+		return none, err
+	}
+	if len(list) == 0 {
+		return none, store.ErrNotFound
+	}
+	return list[0], nil
+}
+
+// found makes an error for no row [store.ErrNotFound].
+func found(err error) error {
+	if errors.Is(err, sql.ErrNoRows) {
+		return store.ErrNotFound
+	}
+	return err
+}
+
+// text passes JSON as text, nil as NULL.
+func text(value json.RawMessage) any {
+	if value == nil {
+		return nil
+	}
+	return string(value)
+}

@@ -1,0 +1,356 @@
+package sqlite
+
+import (
+	"context"
+	"database/sql"
+	"encoding/json"
+	"errors"
+	"math"
+
+	"git.georgsen.dk/hwlab/internal/store"
+)
+
+// JoinServer makes the caller the one owner of serverID's replies and returns its fence. Whoever held that id before is
+// fenced off: later writes of theirs fail with [store.ErrFenced]. It also removes log rows that a dead server wrote for
+// replies deleted meanwhile.
+func (s *Store) JoinServer(ctx context.Context, serverID string) (store.Fence, error) {
+	f := store.Fence{ServerID: serverID}
+	var removed int64
+	err := s.write(ctx, func(t tx) error {
+		if err := t.get(`INSERT INTO servers (id, epoch, started_at) VALUES (?1, 1, ?2)
+			ON CONFLICT (id) DO UPDATE SET epoch = epoch + 1, started_at = ?2 RETURNING epoch`, []any{serverID, now()}, &f.Epoch); err != nil {
+			return err
+		}
+		result, err := t.exec(`DELETE FROM response_deltas WHERE response_id NOT IN (SELECT id FROM responses)`)
+		if err != nil {
+			return err
+		}
+		removed, err = result.RowsAffected()
+		return err
+	})
+	if err != nil {
+		return f, wrap("join server", err)
+	}
+	if removed > 0 {
+		s.emptyLog(ctx)
+	}
+	return f, nil
+}
+
+// Running returns the replies that serverID owns and that have not ended, oldest first; none is an empty list.
+func (s *Store) Running(ctx context.Context, serverID string) (list []store.Response, err error) {
+	err = s.read(ctx, func(t tx) (err error) {
+		list, err = collect(t, scanResponse, `SELECT `+responseColumns+` FROM responses r JOIN conversations c ON c.id = r.conversation_id
+			WHERE r.server_id = ? AND r.ended_at IS NULL ORDER BY r.created_at, r.id`, serverID)
+		return err
+	})
+	return list, wrap("running replies", err)
+}
+
+// RunningIn returns the id of the reply being written in a conversation, the latest if there are several, or "".
+func (s *Store) RunningIn(ctx context.Context, conversationID string) (id string, err error) {
+	conversation, err := key(conversationID)
+	if err != nil {
+		return "", nil
+	}
+	err = s.read(ctx, func(t tx) (err error) {
+		id, err = t.runningIn(conversation)
+		return err
+	})
+	return id, wrap("running reply", err)
+}
+
+func (t tx) runningIn(conversation string) (id string, err error) {
+	err = t.get(`SELECT id FROM responses INDEXED BY responses_running WHERE conversation_id = ? AND ended_at IS NULL
+		ORDER BY seq DESC LIMIT 1`, []any{conversation}, &id)
+	if errors.Is(err, sql.ErrNoRows) {
+		err = nil
+	}
+	return id, err
+}
+
+// StartResponse keeps the input and reserves the reply's place, in one transaction: afterwards the question is in the
+// record whatever happens to the answer. It returns [store.ErrNotFound] for an unknown conversation or previous response,
+// [store.ErrReplyRunning] when the conversation, or the previous response, has not finished answering, a
+// [store.ConflictError] when the conversation is not at n.Expect, [store.ErrFenced], and what AppendMessages refuses.
+func (s *Store) StartResponse(ctx context.Context, n store.NewResponse) (store.Response, error) {
+	if err := errors.Join(store.CheckMessages(n.Input), store.CheckText("model", n.Model), store.CheckText("title", n.Title),
+		store.CheckText("request", string(n.Request))); err != nil {
+		return store.Response{}, err
+	}
+	for _, id := range []*string{&n.ConversationID, &n.PreviousID} {
+		if *id != "" {
+			var err error
+			if *id, err = key(*id); err != nil {
+				return store.Response{}, err
+			}
+		}
+	}
+	r := store.Response{ID: store.NewID(), ConversationID: n.ConversationID, PreviousID: n.PreviousID, Model: n.Model, Request: n.Request,
+		Status: store.ResponseInProgress}
+	if r.Request == nil {
+		r.Request = json.RawMessage("{}")
+	}
+	in := input(n.Input)
+	if err := s.write(ctx, func(t tx) error { return t.start(n, in, &r) }); err != nil {
+		return store.Response{}, wrap("start response", err)
+	}
+	return r, nil
+}
+
+func (t tx) start(n store.NewResponse, in []row, r *store.Response) error {
+	if err := t.fence(n.Fence); err != nil {
+		return err
+	}
+	at := now()
+	var previousSeq int64
+	var previousParent string
+	if n.PreviousID != "" {
+		var ended bool
+		err := t.get(`SELECT conversation_id, seq, coalesce(parent_id, ''), ended_at IS NOT NULL FROM responses WHERE id = ?`,
+			[]any{n.PreviousID}, &r.ConversationID, &previousSeq, &previousParent, &ended)
+		if err != nil {
+			return found(err)
+		}
+		if !ended {
+			return store.ErrReplyRunning
+		}
+	} else if n.ConversationID == "" {
+		r.ConversationID = store.NewID()
+		if _, err := t.exec(`INSERT INTO conversations (id, model, listed, started_at, updated_at) VALUES (?, ?, 0, ?, ?)`,
+			r.ConversationID, n.Model, at, at); err != nil {
+			return err
+		}
+	}
+
+	var head int64 // before this turn
+	err := t.get(`UPDATE conversations
+		   SET head = head + ?2 + 1, message_count = message_count + ?2, updated_at = ?3,
+		       title = CASE WHEN title = '' THEN ?4 ELSE title END, model = CASE WHEN model = '' THEN ?5 ELSE model END
+		 WHERE id = ?1 RETURNING head - ?2 - 1, listed`,
+		[]any{r.ConversationID, len(in), at, n.Title, n.Model}, &head, &r.Listed)
+	if err != nil {
+		return found(err)
+	}
+	if n.ConversationID != "" {
+		if n.Expect != nil && *n.Expect != head {
+			return &store.ConflictError{Head: head}
+		}
+		if running, err := t.runningIn(r.ConversationID); err != nil {
+			return err
+		} else if running != "" {
+			return store.ErrReplyRunning
+		}
+	}
+
+	// A turn after an earlier response than the last leaves the line there.
+	parent := ""
+	if n.PreviousID != "" && head != previousSeq {
+		err := t.get(`SELECT id FROM messages WHERE conversation_id = ? AND seq = ? ORDER BY idx DESC LIMIT 1`,
+			[]any{r.ConversationID, previousSeq}, &parent)
+		if errors.Is(err, sql.ErrNoRows) { // it has no output; then where its output would have been
+			if parent, err = previousParent, nil; parent == "" {
+				err = t.get(`SELECT id FROM messages WHERE conversation_id = ? AND seq < ? ORDER BY seq DESC, idx DESC LIMIT 1`,
+					[]any{r.ConversationID, previousSeq}, &parent)
+			}
+		}
+		if err != nil && !errors.Is(err, sql.ErrNoRows) {
+			return err
+		}
+	}
+
+	if len(in) > 0 {
+		if err := t.insertInput(in, r.ConversationID, head, at, parent); err != nil {
+			return err
+		}
+		parent = ""
+	}
+	r.Seq, r.ParentID, r.CreatedAt = head+int64(len(in))+1, parent, instant(at)
+	_, err = t.exec(`INSERT INTO responses (id, conversation_id, previous_response_id, seq, parent_id, status, model, request, server_id, created_at)
+		VALUES (?, ?, nullif(?, ''), ?, nullif(?, ''), ?, ?, ?, ?, ?)`,
+		r.ID, r.ConversationID, r.PreviousID, r.Seq, r.ParentID, string(r.Status), r.Model, string(r.Request), n.Fence.ServerID, at)
+	return err
+}
+
+// fence refuses a server whose row is no longer as it was when it joined. It stays so until the transaction ends.
+func (t tx) fence(f store.Fence) error {
+	var held int
+	err := t.get(`SELECT 1 FROM servers WHERE id = ? AND epoch = ?`, []any{f.ServerID, f.Epoch}, &held)
+	if errors.Is(err, sql.ErrNoRows) {
+		return store.ErrFenced
+	}
+	return err
+}
+
+// AppendDeltas commits log rows of any number of running replies in one transaction. It is safe to repeat: a row that is
+// there already is left as it is. It returns [store.ErrFenced], having written nothing, when the server's replies were
+// taken over. Text must have gone through [store.CleanText].
+func (s *Store) AppendDeltas(ctx context.Context, f store.Fence, deltas []store.Delta) error {
+	if len(deltas) == 0 {
+		return nil
+	}
+	return wrap("append to log", s.write(ctx, func(t tx) error {
+		if err := t.fence(f); err != nil {
+			return err
+		}
+		for _, d := range deltas {
+			if _, err := t.exec(`INSERT INTO response_deltas (response_id, conversation_id, n, kind, item, part, item_id, text)
+				VALUES (?, ?, ?, ?, ?, ?, nullif(?, ''), ?) ON CONFLICT DO NOTHING`,
+				d.ResponseID, d.ConversationID, d.N, string(d.Kind), d.Item, d.Part, d.ItemID, d.Text); err != nil {
+				return err
+			}
+		}
+		return nil
+	}))
+}
+
+// FinishResponse ends a reply: its log becomes its messages, in one transaction, and the log's rows go. What was committed
+// to the log is what is kept; there is no other source. A reply that has ended already is returned as it ended. It returns
+// [store.ErrNotFound] when the reply or its conversation was deleted, and then removes what is left of its log; and
+// [store.ErrFenced].
+func (s *Store) FinishResponse(ctx context.Context, f store.Finish) (r store.Response, err error) {
+	if f.ConversationID, f.ResponseID, err = keys(f.ConversationID, f.ResponseID); err != nil {
+		return r, err
+	}
+	missing := false
+	err = s.write(ctx, func(t tx) error {
+		if err := t.fence(f.Fence); err != nil {
+			return err
+		}
+		list, err := collect(t, scanResponse, `SELECT `+responseColumns+` FROM responses r JOIN conversations c ON c.id = r.conversation_id
+			WHERE r.id = ? AND r.conversation_id = ?`, f.ResponseID, f.ConversationID)
+		r, err = one(list, err)
+		if missing = errors.Is(err, store.ErrNotFound); missing {
+			_, err = t.exec(`DELETE FROM response_deltas WHERE response_id = ?`, f.ResponseID)
+		}
+		if err != nil || missing || r.Ended() {
+			return err
+		}
+		return t.finish(f, &r)
+	})
+	if err != nil {
+		return store.Response{}, wrap("finish response", err)
+	}
+	if missing {
+		s.emptyLog(ctx)
+		return store.Response{}, store.ErrNotFound
+	}
+	return r, nil
+}
+
+func (t tx) finish(f store.Finish, r *store.Response) error {
+	deltas, err := collect(t, scanDelta, `SELECT `+deltaColumns+` FROM response_deltas WHERE response_id = ? ORDER BY n`, r.ID)
+	if err != nil {
+		return err
+	}
+	messages, log, err := store.Fold(deltas)
+	if err != nil {
+		return err
+	}
+	usage, failure, err := f.Encode()
+	if err != nil {
+		return err
+	}
+	at := now()
+	for i, m := range messages {
+		m.ConversationID, m.ResponseID, m.Seq = r.ConversationID, r.ID, r.Seq
+		if i == 0 {
+			m.ParentID = r.ParentID
+		}
+		if err := t.insert(row{m, words(m.Content)}, at); err != nil {
+			return err
+		}
+	}
+	if _, err := t.exec(`UPDATE conversations SET message_count = message_count + ?, updated_at = ? WHERE id = ?`,
+		len(messages), at, r.ConversationID); err != nil {
+		return err
+	}
+	if _, err := t.exec(`DELETE FROM response_deltas WHERE response_id = ?`, r.ID); err != nil {
+		return err
+	}
+	r.Status, r.Usage, r.Error, r.IncompleteReason = f.Status, f.Usage, f.Error, f.IncompleteReason
+	r.EndedAt = instant(at)
+	_, err = t.exec(`UPDATE responses SET status = ?, usage = ?, error = ?, incomplete_reason = ?, log = ?, ended_at = ? WHERE id = ?`,
+		string(f.Status), text(usage), text(failure), f.IncompleteReason, log, at, r.ID)
+	return err
+}
+
+// ReadLog returns a reply and the rows of its log from row from on, in order. The rows and the reply's status are of one
+// moment: when the reply has ended they are all there will ever be, and they are the rows that stood there while it ran.
+// It returns [store.ErrNotFound] for an unknown or deleted reply.
+func (s *Store) ReadLog(ctx context.Context, responseID string, from int) (r store.Response, deltas []store.Delta, err error) {
+	id, err := key(responseID)
+	if err != nil {
+		return r, nil, err
+	}
+	err = s.read(ctx, func(t tx) (err error) {
+		r, deltas, err = t.readLog(id, from)
+		return err
+	})
+	if err != nil {
+		return store.Response{}, nil, wrap("read log", err)
+	}
+	return r, deltas, nil
+}
+
+func (t tx) readLog(id string, from int) (r store.Response, deltas []store.Delta, err error) {
+	var log string
+	list, err := collect(t, func(row scanner) (store.Response, error) { return scanResponseAnd(row, &log) },
+		`SELECT `+responseColumns+`, r.log FROM responses r JOIN conversations c ON c.id = r.conversation_id WHERE r.id = ?`, id)
+	if r, err = one(list, err); err != nil {
+		return r, nil, err
+	}
+	if !r.Ended() {
+		deltas, err = collect(t, scanDelta, `SELECT `+deltaColumns+` FROM response_deltas WHERE response_id = ? AND n >= ? ORDER BY n`, id, from)
+		return r, deltas, err
+	}
+	outputs, err := t.line(store.ThreadQuery{ConversationID: r.ConversationID, Tombstones: true},
+		[]store.Stretch{{From: store.Position{Seq: r.Seq}, To: store.Position{Seq: r.Seq, Idx: math.MaxInt32}}})
+	if err != nil {
+		return r, nil, err
+	}
+	if deltas, err = store.Unfold(r.ID, outputs.Messages, log); err != nil {
+		return r, nil, err
+	}
+	return r, deltas[min(max(from, 0), len(deltas)):], nil
+}
+
+// History returns what a reply answers: the messages of its branch up to its place, in order, without deleted ones.
+func (s *Store) History(ctx context.Context, r store.Response) (messages []store.Message, err error) {
+	err = s.read(ctx, func(t tx) error {
+		tip := store.Position{Seq: r.Seq - 1, Idx: math.MaxInt32}
+		if r.ParentID != "" {
+			err := t.get(`SELECT seq, idx FROM messages WHERE id = ? AND conversation_id = ?`, []any{r.ParentID, r.ConversationID}, &tip.Seq, &tip.Idx)
+			if err != nil && !errors.Is(err, sql.ErrNoRows) {
+				return err
+			}
+		}
+		page, err := t.thread(store.ThreadQuery{ConversationID: r.ConversationID, Tip: &tip})
+		messages = page.Messages
+		return err
+	})
+	return messages, wrap("history", err)
+}
+
+// responseColumns are of responses r joined with conversations c.
+const responseColumns = `r.id, r.conversation_id, c.listed, coalesce(r.previous_response_id, ''), r.seq, coalesce(r.parent_id, ''), r.status, r.model,
+	r.request, r.usage, r.error, r.incomplete_reason, r.created_at, r.ended_at`
+
+func scanResponse(row scanner) (store.Response, error) { return scanResponseAnd(row) }
+
+// scanResponseAnd scans responseColumns and what the statement has after them.
+func scanResponseAnd(row scanner, more ...any) (r store.Response, err error) {
+	var usage, failure []byte
+	if err := row.Scan(append([]any{&r.ID, &r.ConversationID, &r.Listed, &r.PreviousID, &r.Seq, &r.ParentID, &r.Status, &r.Model,
+		(*[]byte)(&r.Request), &usage, &failure, &r.IncompleteReason, (*micros)(&r.CreatedAt), (*micros)(&r.EndedAt)}, more...)...); err != nil {
+		return r, err
+	}
+	return r, r.Decode(usage, failure)
+}
+
+const deltaColumns = `response_id, conversation_id, n, kind, item, part, coalesce(item_id, ''), text`
+
+func scanDelta(row scanner) (d store.Delta, err error) {
+	err = row.Scan(&d.ResponseID, &d.ConversationID, &d.N, &d.Kind, &d.Item, &d.Part, &d.ItemID, &d.Text)
+	return d, err
+}
