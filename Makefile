@@ -18,7 +18,7 @@ TIMEOUT   ?= 20m
 
 # make bench BENCH=Append BENCHTIME=2000x BENCHPKG=./internal/store/sqlite
 BENCH     ?= .
-BENCHTIME ?= 1s
+BENCHTIME ?= 1x
 BENCHPKG  ?= ./internal/store
 
 .NOTPARALLEL:
@@ -52,7 +52,7 @@ $(STATICCHECK):
 	GOBIN="$(CURDIR)/$(@D)" $(GO) install honnef.co/go/tools/cmd/staticcheck@$(STATICCHECK_VERSION)
 
 bench: ## benchmarks; see BENCH above
-	$(GO) test -tags integration -run '^$$' -bench '$(BENCH)' -benchtime $(BENCHTIME) -benchmem -timeout $(TIMEOUT) $(BENCHPKG)
+	$(GO) test -tags integration -run '^$$' -bench '$(BENCH)' -benchtime $(BENCHTIME) -timeout $(TIMEOUT) $(BENCHPKG)
 
 clean:
 	rm -rf bin

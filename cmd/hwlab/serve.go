@@ -97,6 +97,9 @@ func serve(ctx context.Context, cfg config, out io.Writer, log *slog.Logger) (er
 		return fmt.Errorf("HWLAB_LISTEN: %w", err)
 	}
 	url := "http://" + listener.Addr().String()
+	if err := id.SetURL(url); err != nil {
+		return err
+	}
 	if s, ok := kept.(*sqlite.Store); ok {
 		if err := s.SetURL(url); err != nil {
 			return err

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"io"
@@ -15,7 +16,8 @@ import (
 )
 
 // serverID is who this server is to the record. It lies in the data directory under a lock that is held while the process
-// lives, so a reply that carries it and is not being written by us is being written by nobody.
+// lives, so a reply that carries it and is not being written by us is being written by nobody. The file's second line is
+// where the process serves.
 type serverID struct {
 	ID   string
 	file *os.File
@@ -31,9 +33,12 @@ func claimServerID(dir string) (*serverID, error) {
 		return nil, fmt.Errorf("HWLAB_DATA_DIR: %w", err)
 	}
 	if err := syscall.Flock(int(file.Fd()), syscall.LOCK_EX|syscall.LOCK_NB); err != nil {
-		file.Close()
+		defer file.Close()
 		if errors.Is(err, syscall.EWOULDBLOCK) {
-			return nil, fmt.Errorf("another hwlab is running with the data directory %s; stop it, or give this one its own with HWLAB_DATA_DIR", dir)
+			text, _ := io.ReadAll(file)
+			_, url, _ := strings.Cut(strings.TrimSpace(string(text)), "\n")
+			return nil, fmt.Errorf("another hwlab is running with the data directory %s and serves %s; stop it, or give this one its own with HWLAB_DATA_DIR",
+				dir, cmp.Or(url, "soon"))
 		}
 		return nil, fmt.Errorf("HWLAB_DATA_DIR: lock %s: %w", file.Name(), err)
 	}
@@ -42,22 +47,36 @@ func claimServerID(dir string) (*serverID, error) {
 		file.Close()
 		return nil, fmt.Errorf("HWLAB_DATA_DIR: %w", err)
 	}
-	id := strings.TrimSpace(string(text))
+	id, _, _ := strings.Cut(strings.TrimSpace(string(text)), "\n")
 	if id == "" {
 		id = store.NewID()
-		if _, err := file.WriteAt([]byte(id+"\n"), 0); err == nil {
-			err = file.Sync()
-		}
-		if err != nil {
-			file.Close()
-			return nil, fmt.Errorf("HWLAB_DATA_DIR: %w", err)
-		}
 	}
 	if _, err := uuid.Parse(id); err != nil {
 		file.Close()
-		return nil, fmt.Errorf("HWLAB_DATA_DIR: %s does not hold an id; remove it, a new one is made", file.Name())
+		return nil, fmt.Errorf("HWLAB_DATA_DIR: %s does not hold an id; remove it, and a new one is made", file.Name())
 	}
-	return &serverID{ID: id, file: file}, nil
+	s := &serverID{ID: id, file: file}
+	if err := s.SetURL(""); err != nil {
+		file.Close()
+		return nil, err
+	}
+	return s, nil
+}
+
+// SetURL writes where this process serves, for who finds the directory in use.
+func (s *serverID) SetURL(url string) error {
+	text := s.ID + "\n" + url + "\n"
+	_, err := s.file.WriteAt([]byte(text), 0) // the id stays where it is, so that a crash cannot lose it
+	if err == nil {
+		err = s.file.Truncate(int64(len(text)))
+	}
+	if err == nil {
+		err = s.file.Sync()
+	}
+	if err != nil {
+		return fmt.Errorf("HWLAB_DATA_DIR: %w", err)
+	}
+	return nil
 }
 
 // Release lets another process take the id.

@@ -5,7 +5,6 @@ import (
 	"database/sql"
 	"encoding/json"
 	"errors"
-	"strings"
 
 	"git.georgsen.dk/hwlab/internal/store"
 )
@@ -49,25 +48,31 @@ func (s *Store) AddMessage(ctx context.Context, conversationID, role, content st
 // AppendMessages appends messages in one step and returns their ids and the conversation's new head. Either all are kept
 // or none. Besides AddMessage's errors it returns a [store.ConflictError] when the conversation is not at a.Expect.
 func (s *Store) AppendMessages(ctx context.Context, a store.Append) (ids []string, head int64, err error) {
-	conversation, err := key(a.ConversationID)
-	if err != nil {
-		return nil, 0, err
+	if !store.IsID(a.ConversationID) {
+		return nil, 0, store.ErrNotFound
 	}
 	if err := store.CheckMessages(a.Messages); err != nil {
 		return nil, 0, err
+	}
+	if len(a.Messages) == 0 {
+		c, err := s.Summary(ctx, a.ConversationID)
+		if err == nil && a.Expect != nil && *a.Expect != c.Head {
+			err = &store.ConflictError{Head: c.Head}
+		}
+		return nil, c.Head, err
 	}
 	in := input(a.Messages)
 	err = s.write(ctx, func(t tx) error {
 		at := now()
 		err := t.get(`UPDATE conversations SET head = head + ?2, message_count = message_count + ?2, updated_at = ?3
-			WHERE id = ?1 AND (?4 IS NULL OR head = ?4) RETURNING head`, []any{conversation, len(in), at, a.Expect}, &head)
+			WHERE id = ?1 AND (?4 IS NULL OR head = ?4) RETURNING head`, []any{a.ConversationID, len(in), at, a.Expect}, &head)
 		if errors.Is(err, sql.ErrNoRows) {
-			return t.conflict(conversation)
+			return t.conflict(a.ConversationID)
 		}
 		if err != nil {
 			return err
 		}
-		return t.insertInput(in, conversation, head-int64(len(in)), at, "")
+		return t.insertInput(in, a.ConversationID, head-int64(len(in)), at, "")
 	})
 	if err != nil {
 		return nil, 0, wrap("append", err)
@@ -137,7 +142,7 @@ func (s *Store) GetConversation(ctx context.Context, id string) (*store.Conversa
 	var page store.ThreadPage
 	err := s.read(ctx, func(t tx) (err error) {
 		if c, err = t.summary(id); err == nil {
-			page, err = t.thread(store.ThreadQuery{ConversationID: c.ID})
+			page, err = t.thread(store.ThreadQuery{ConversationID: id})
 		}
 		return err
 	})
@@ -160,8 +165,8 @@ func (s *Store) Summary(ctx context.Context, id string) (c store.ConversationSum
 }
 
 func (t tx) summary(id string) (c store.ConversationSummary, err error) {
-	if id, err = key(id); err != nil {
-		return c, err
+	if !store.IsID(id) {
+		return c, store.ErrNotFound
 	}
 	list, err := collect(t, scanSummary, `SELECT `+summaryColumns+` FROM conversations WHERE id = ?`, id)
 	return one(list, err)
@@ -215,16 +220,14 @@ func (s *Store) Thread(ctx context.Context, q store.ThreadQuery) (page store.Thr
 
 // thread finds where the branches of the conversation leave the line, and reads the messages of q's.
 func (t tx) thread(q store.ThreadQuery) (store.ThreadPage, error) {
-	c, err := t.summary(q.ConversationID)
-	if err != nil {
+	if _, err := t.summary(q.ConversationID); err != nil {
 		return store.ThreadPage{}, err
 	}
-	q.ConversationID = c.ID
 	forks, err := collect(t, func(row scanner) (f store.Fork, err error) {
 		err = row.Scan(&f.At.Seq, &f.At.Idx, &f.Parent.Seq, &f.Parent.Idx)
 		return f, err
 	}, `SELECT m.seq, m.idx, p.seq, p.idx FROM messages m INDEXED BY messages_forks JOIN messages p ON p.id = m.parent_id
-		WHERE m.conversation_id = ? AND m.parent_id IS NOT NULL ORDER BY m.seq, m.idx`, c.ID)
+		WHERE m.conversation_id = ? AND m.parent_id IS NOT NULL ORDER BY m.seq, m.idx`, q.ConversationID)
 	if err != nil {
 		return store.ThreadPage{}, err
 	}
@@ -258,13 +261,12 @@ func (t tx) line(q store.ThreadQuery, line []store.Stretch) (store.ThreadPage, e
 
 // Message returns one message, or [store.ErrNotFound] when the conversation has no such message or it was deleted.
 func (s *Store) Message(ctx context.Context, conversationID, id string) (m store.Message, err error) {
-	conversation, id, err := keys(conversationID, id)
-	if err != nil {
-		return m, err
+	if !store.IsID(conversationID) || !store.IsID(id) {
+		return m, store.ErrNotFound
 	}
 	err = s.read(ctx, func(t tx) error {
 		list, err := collect(t, scanMessage, `SELECT `+messageColumns+` FROM messages m
-			WHERE id = ? AND conversation_id = ? AND status <> 'deleted'`, id, conversation)
+			WHERE id = ? AND conversation_id = ? AND status <> 'deleted'`, id, conversationID)
 		m, err = one(list, err)
 		return err
 	})
@@ -289,9 +291,8 @@ func (s *Store) SetMetadata(ctx context.Context, id string, metadata map[string]
 }
 
 func (s *Store) updateConversation(ctx context.Context, id, update, value string) error {
-	id, err := key(id)
-	if err != nil {
-		return err
+	if !store.IsID(id) {
+		return store.ErrNotFound
 	}
 	return wrap("update conversation", s.write(ctx, func(t tx) error { return t.one(update, value, id) }))
 }
@@ -299,9 +300,8 @@ func (s *Store) updateConversation(ctx context.Context, id, update, value string
 // DeleteConversation erases a conversation: its messages, replies, their logs and its part of the search index. It
 // returns [store.ErrNotFound] when there is none, so of two concurrent calls one succeeds.
 func (s *Store) DeleteConversation(ctx context.Context, id string) error {
-	id, err := key(id)
-	if err != nil {
-		return err
+	if !store.IsID(id) {
+		return store.ErrNotFound
 	}
 	return wrap("delete conversation", s.erase(ctx, func(t tx) error {
 		if err := t.unindex(`conversation_id = ?`, id); err != nil {
@@ -318,19 +318,18 @@ func (s *Store) DeleteConversation(ctx context.Context, id string) error {
 // DeleteMessage erases one message. Its row keeps its place, empty, so that branches hold. It returns [store.ErrNotFound]
 // when the conversation has no such message, or no longer.
 func (s *Store) DeleteMessage(ctx context.Context, conversationID, id string) error {
-	conversation, id, err := keys(conversationID, id)
-	if err != nil {
-		return err
+	if !store.IsID(conversationID) || !store.IsID(id) {
+		return store.ErrNotFound
 	}
 	return wrap("delete message", s.erase(ctx, func(t tx) error {
 		if err := t.unindex(`id = ?`, id); err != nil {
 			return err
 		}
 		if err := t.one(`UPDATE messages SET content = '', item = NULL, status = 'deleted'
-			WHERE id = ? AND conversation_id = ? AND status <> 'deleted'`, id, conversation); err != nil {
+			WHERE id = ? AND conversation_id = ? AND status <> 'deleted'`, id, conversationID); err != nil {
 			return err
 		}
-		return t.one(`UPDATE conversations SET message_count = message_count - 1 WHERE id = ?`, conversation)
+		return t.one(`UPDATE conversations SET message_count = message_count - 1 WHERE id = ?`, conversationID)
 	}))
 }
 
@@ -356,23 +355,6 @@ func scanMessageAnd(row scanner, more ...any) (m store.Message, err error) {
 	err = row.Scan(append([]any{&m.ID, &m.ConversationID, &m.Role, &m.Content, (*micros)(&m.CreatedAt), &m.Seq, &m.Idx, &m.ParentID, &m.Status,
 		&m.ResponseID, (*[]byte)(&m.Item)}, more...)...)
 	return m, err
-}
-
-// key returns id as the tables keep it, or [store.ErrNotFound]: nothing but an id can name a row.
-func key(id string) (string, error) {
-	if !store.IsID(id) {
-		return "", store.ErrNotFound
-	}
-	return strings.ToLower(id), nil
-}
-
-func keys(a, b string) (string, string, error) {
-	a, err := key(a)
-	if err != nil {
-		return "", "", err
-	}
-	b, err = key(b)
-	return a, b, err
 }
 
 // one changes a row, or returns [store.ErrNotFound] when the statement found none.

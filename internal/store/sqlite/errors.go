@@ -55,7 +55,7 @@ func (c *conn) plain(err error) error {
 // roleError translates what the insert of a message with this role was refused with.
 func roleError(err error, role string) error {
 	var e *engineError
-	if errors.As(err, &e) && e.err.Code() == codes.SQLITE_CONSTRAINT_CHECK && !slices.Contains([]string{"user", "assistant", "system"}, role) {
+	if errors.As(err, &e) && e.err.Code() == codes.SQLITE_CONSTRAINT_CHECK && store.BadRole(role) == role {
 		return &store.InvalidRoleError{Role: role, Err: err}
 	}
 	return err

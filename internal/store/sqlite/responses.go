@@ -15,6 +15,9 @@ import (
 // replies deleted meanwhile.
 func (s *Store) JoinServer(ctx context.Context, serverID string) (store.Fence, error) {
 	f := store.Fence{ServerID: serverID}
+	if !store.IsID(serverID) {
+		return f, errors.New("store: join server: its id is not a UUID")
+	}
 	var removed int64
 	err := s.write(ctx, func(t tx) error {
 		if err := t.get(`INSERT INTO servers (id, epoch, started_at) VALUES (?1, 1, ?2)
@@ -49,12 +52,8 @@ func (s *Store) Running(ctx context.Context, serverID string) (list []store.Resp
 
 // RunningIn returns the id of the reply being written in a conversation, the latest if there are several, or "".
 func (s *Store) RunningIn(ctx context.Context, conversationID string) (id string, err error) {
-	conversation, err := key(conversationID)
-	if err != nil {
-		return "", nil
-	}
 	err = s.read(ctx, func(t tx) (err error) {
-		id, err = t.runningIn(conversation)
+		id, err = t.runningIn(conversationID)
 		return err
 	})
 	return id, wrap("running reply", err)
@@ -78,13 +77,8 @@ func (s *Store) StartResponse(ctx context.Context, n store.NewResponse) (store.R
 		store.CheckText("request", string(n.Request))); err != nil {
 		return store.Response{}, err
 	}
-	for _, id := range []*string{&n.ConversationID, &n.PreviousID} {
-		if *id != "" {
-			var err error
-			if *id, err = key(*id); err != nil {
-				return store.Response{}, err
-			}
-		}
+	if n.ConversationID != "" && !store.IsID(n.ConversationID) || n.PreviousID != "" && !store.IsID(n.PreviousID) {
+		return store.Response{}, store.ErrNotFound
 	}
 	r := store.Response{ID: store.NewID(), ConversationID: n.ConversationID, PreviousID: n.PreviousID, Model: n.Model, Request: n.Request,
 		Status: store.ResponseInProgress}
@@ -209,8 +203,8 @@ func (s *Store) AppendDeltas(ctx context.Context, f store.Fence, deltas []store.
 // [store.ErrNotFound] when the reply or its conversation was deleted, and then removes what is left of its log; and
 // [store.ErrFenced].
 func (s *Store) FinishResponse(ctx context.Context, f store.Finish) (r store.Response, err error) {
-	if f.ConversationID, f.ResponseID, err = keys(f.ConversationID, f.ResponseID); err != nil {
-		return r, err
+	if !store.IsID(f.ConversationID) || !store.IsID(f.ResponseID) {
+		return r, store.ErrNotFound
 	}
 	missing := false
 	err = s.write(ctx, func(t tx) error {
@@ -279,12 +273,11 @@ func (t tx) finish(f store.Finish, r *store.Response) error {
 // moment: when the reply has ended they are all there will ever be, and they are the rows that stood there while it ran.
 // It returns [store.ErrNotFound] for an unknown or deleted reply.
 func (s *Store) ReadLog(ctx context.Context, responseID string, from int) (r store.Response, deltas []store.Delta, err error) {
-	id, err := key(responseID)
-	if err != nil {
-		return r, nil, err
+	if !store.IsID(responseID) {
+		return r, nil, store.ErrNotFound
 	}
 	err = s.read(ctx, func(t tx) (err error) {
-		r, deltas, err = t.readLog(id, from)
+		r, deltas, err = t.readLog(responseID, from)
 		return err
 	})
 	if err != nil {

@@ -552,8 +552,8 @@ func TestNoScans(t *testing.T) {
 	}
 
 	allowed := []string{
-		"SCAN search_index VIRTUAL TABLE",                    // the index is asked for words
-		"SCAN search_queue",                                  // bounded, and short
+		"SCAN search_index VIRTUAL TABLE",                                         // the index is asked for words
+		"SCAN search_queue",                                                       // bounded, and short
 		"SCAN CONSTANT ROW", "SCAN found", "SCAN top", "SCAN q", "SCAN (subquery", // what a bounded part of the statement found
 	}
 	seen := 0

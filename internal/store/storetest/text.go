@@ -31,10 +31,10 @@ var unkeepable = []struct {
 	offset int
 }{
 	{"\x00", 0}, {"é\x00b", 2}, {"\xff", 0}, {"é\xffé", 2}, {"ab\xc3", 2},
-	{"\xed\xa0\x80", 0},         // a lone surrogate
+	{"\xed\xa0\x80", 0},          // a lone surrogate
 	{"x\xed\xb0\x80\xed\xa0", 1}, // and another
-	{"\xc0\x80", 0},             // a NUL in two bytes
-	{"\xf4\x90\x80\x80", 0},     // past the last code point
+	{"\xc0\x80", 0},              // a NUL in two bytes
+	{"\xf4\x90\x80\x80", 0},      // past the last code point
 	{"\U0010ffff\xf8\x88\x80\x80\x80", 4},
 	{strings.Repeat("é", 50000) + "\xe2\x82", 100000},
 }

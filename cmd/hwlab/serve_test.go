@@ -1,0 +1,424 @@
+package main
+
+import (
+	"bufio"
+	"bytes"
+	"encoding/json"
+	"fmt"
+	"io"
+	"net/http"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+
+	"git.georgsen.dk/hwlab/internal/llm/llmtest"
+	"git.georgsen.dk/hwlab/internal/testpg"
+)
+
+// The program itself is this test binary, told to be it: what runs is main, in a process of its own.
+func TestMain(m *testing.M) {
+	if os.Getenv("HWLAB_TEST_MAIN") != "" {
+		os.Unsetenv("HWLAB_TEST_MAIN")
+		main()
+		os.Exit(0)
+	}
+	testpg.Main(m)
+}
+
+// program is a running hwlab.
+type program struct {
+	t    *testing.T
+	cmd  *exec.Cmd
+	url  string
+	done chan error
+
+	mu  sync.Mutex
+	out bytes.Buffer
+}
+
+func (p *program) Write(b []byte) (int, error) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.out.Write(b)
+}
+
+// output is all that it has printed.
+func (p *program) output() string {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.out.String()
+}
+
+// launch starts hwlab with args and settings in a directory, and nothing of this process's own settings.
+func launch(t *testing.T, dir string, settings []string, args ...string) *program {
+	t.Helper()
+	p := &program{t: t, done: make(chan error, 1)}
+	self, err := os.Executable()
+	if err != nil {
+		t.Fatal(err)
+	}
+	p.cmd = exec.Command(self, args...)
+	p.cmd.Dir = dir
+	p.cmd.Env = append([]string{"HWLAB_TEST_MAIN=1", "HOME=" + dir, "PATH=" + os.Getenv("PATH"), "HWLAB_LISTEN=127.0.0.1:0", "OLLAMA_HOST=127.0.0.1:1"}, settings...)
+	p.cmd.Stdout, p.cmd.Stderr = p, p
+	if err := p.cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	go func() { p.done <- p.cmd.Wait() }()
+	t.Cleanup(func() {
+		p.cmd.Process.Kill()
+		if t.Failed() {
+			t.Logf("%v printed:\n%s", args, p.output())
+		}
+	})
+	return p
+}
+
+// serveIn launches hwlab serve and waits until it listens.
+func serveIn(t *testing.T, dir string, settings ...string) *program {
+	t.Helper()
+	p := launch(t, dir, settings, "serve")
+	p.url = "http://" + p.waitFor(`listening  http://(\S+)`)
+	return p
+}
+
+// waitFor waits until the output matches, and returns what the parentheses hold.
+func (p *program) waitFor(pattern string) string {
+	p.t.Helper()
+	expression := regexp.MustCompile(pattern)
+	deadline := time.NewTimer(20 * time.Second)
+	defer deadline.Stop()
+	look := time.NewTicker(5 * time.Millisecond)
+	defer look.Stop()
+	for {
+		if m := expression.FindStringSubmatch(p.output()); m != nil {
+			return m[len(m)-1]
+		}
+		select {
+		case <-look.C:
+		case err := <-p.done:
+			p.t.Fatalf("it ended (%v) without printing %s:\n%s", err, pattern, p.output())
+		case <-deadline.C:
+			p.t.Fatalf("it has not printed %s:\n%s", pattern, p.output())
+		}
+	}
+}
+
+// fails waits until it has ended with an error, and returns what it printed.
+func (p *program) fails() string {
+	p.t.Helper()
+	select {
+	case err := <-p.done:
+		if err == nil {
+			p.t.Errorf("it ended without an error:\n%s", p.output())
+		}
+	case <-time.After(20 * time.Second):
+		p.t.Fatalf("it goes on:\n%s", p.output())
+	}
+	return p.output()
+}
+
+// kill is kill -9.
+func (p *program) kill() {
+	p.cmd.Process.Kill()
+	<-p.done
+}
+
+// stop is SIGTERM, and waits for an orderly end.
+func (p *program) stop() {
+	p.t.Helper()
+	p.cmd.Process.Signal(syscall.SIGTERM)
+	select {
+	case err := <-p.done:
+		if err != nil {
+			p.t.Errorf("after SIGTERM it ended with %v", err)
+		}
+	case <-time.After(15 * time.Second):
+		p.t.Error("after SIGTERM it goes on")
+	}
+}
+
+func (p *program) request(method, path, body string) *http.Response {
+	p.t.Helper()
+	request, err := http.NewRequestWithContext(p.t.Context(), method, p.url+path, strings.NewReader(body))
+	if err != nil {
+		p.t.Fatal(err)
+	}
+	request.Header.Set("Content-Type", "application/json")
+	answer, err := http.DefaultClient.Do(request)
+	if err != nil {
+		p.t.Fatal(err)
+	}
+	p.t.Cleanup(func() { answer.Body.Close() })
+	return answer
+}
+
+// get decodes the answer to a request that must succeed.
+func (p *program) get(method, path, body string, into any) {
+	p.t.Helper()
+	answer := p.request(method, path, body)
+	text, err := io.ReadAll(answer.Body)
+	if err != nil || answer.StatusCode != http.StatusOK {
+		p.t.Fatalf("%s %s: %s %s %v", method, path, answer.Status, text, err)
+	}
+	if err := json.Unmarshal(text, into); err != nil {
+		p.t.Fatal(err)
+	}
+}
+
+// stream reads events until the predicate says enough, and returns the text shown and the last event.
+func (p *program) stream(path, body string, enough func(shown string) bool) (shown string, last map[string]any) {
+	p.t.Helper()
+	method := "POST"
+	if body == "" {
+		method = "GET"
+	}
+	lines := bufio.NewScanner(p.request(method, path, body).Body)
+	lines.Buffer(nil, 1<<20)
+	for lines.Scan() {
+		data, ok := strings.CutPrefix(lines.Text(), "data: ")
+		if !ok || data == "[DONE]" {
+			continue
+		}
+		last = nil
+		if err := json.Unmarshal([]byte(data), &last); err != nil {
+			p.t.Fatal(err)
+		}
+		if last["type"] == "response.output_text.delta" {
+			shown += last["delta"].(string)
+		}
+		if enough(shown) {
+			break
+		}
+	}
+	return shown, last
+}
+
+type items struct {
+	Data []struct {
+		Role    string
+		Status  string
+		Content []struct{ Text string }
+	}
+}
+
+func (i items) String() string {
+	var list []string
+	for _, m := range i.Data {
+		list = append(list, fmt.Sprintf("%s(%s): %s", m.Role, m.Status, m.Content[0].Text))
+	}
+	return strings.Join(list, "\n")
+}
+
+// model is a model server on loopback with a script, and the settings that lead to it.
+func model(t *testing.T) (*llmtest.Fake, []string) {
+	fake := llmtest.New("test-model")
+	server := llmtest.NewServer(fake)
+	t.Cleanup(server.Close)
+	return fake, []string{"OPENAI_BASE_URL=" + server.URL + "/v1", "OPENAI_API_KEY=sk-test-secret"}
+}
+
+// eachEngine runs test with the settings of each engine.
+func eachEngine(t *testing.T, test func(t *testing.T, settings ...string)) {
+	t.Run("sqlite", func(t *testing.T) { test(t) })
+	t.Run("postgres", func(t *testing.T) { test(t, "HWLAB_DATABASE_URL="+testpg.Schema(t, testpg.URL(t))) })
+}
+
+func TestEverythingShownIsThereAfterAKill(t *testing.T) {
+	eachEngine(t, func(t *testing.T, settings ...string) {
+		fake, modelSettings := model(t)
+		settings = append(settings, modelSettings...)
+		dir := t.TempDir()
+		p := serveIn(t, dir, settings...)
+		var c struct{ ID string }
+		p.get("POST", "/v1/conversations", "{}", &c)
+		fake.Script(llmtest.Say("An answer ", "that is whole.")...)
+		whole, _ := p.stream("/v1/responses", `{"input":"one","stream":true,"conversation":"`+c.ID+`"}`, func(string) bool { return false })
+		if whole != "An answer that is whole." {
+			t.Fatalf("shown is %q", whole)
+		}
+
+		gate := llmtest.NewGate()
+		defer gate.Open()
+		fake.Script(append(llmtest.Say("Half ", "an ", "answer ")[:3], llmtest.Step{Gate: gate, Text: "never"})...)
+		half, last := p.stream("/v1/responses", `{"input":"two","stream":true,"conversation":"`+c.ID+`"}`, func(shown string) bool { return shown == "Half an answer " })
+		p.kill()
+
+		p = serveIn(t, dir, settings...)
+		var list items
+		p.get("GET", "/v1/conversations/"+c.ID+"/items?order=asc", "", &list)
+		want := "user(completed): one\nassistant(completed): An answer that is whole.\nuser(completed): two\nassistant(incomplete): " + half
+		if list.String() != want {
+			t.Errorf("after kill -9 the conversation is\n%s\nnot\n%s", list, want)
+		}
+		var r struct {
+			Status  string
+			Details struct{ Reason string } `json:"incomplete_details"`
+		}
+		var running struct {
+			Response *string `json:"running_response_id"`
+		}
+		p.get("GET", "/v1/conversations/"+c.ID, "", &running)
+		if running.Response != nil {
+			t.Errorf("a reply is still in progress: %s (%v)", *running.Response, last)
+		}
+		fake.Script(llmtest.Say("It goes on.")...)
+		p.get("POST", "/v1/responses", `{"input":"three","conversation":"`+c.ID+`"}`, &r)
+		if r.Status != "completed" {
+			t.Errorf("the next reply is %s", r.Status)
+		}
+		p.stop()
+	})
+}
+
+func TestSIGTERMSettlesWhatIsBeingWritten(t *testing.T) {
+	eachEngine(t, func(t *testing.T, settings ...string) {
+		fake, modelSettings := model(t)
+		settings = append(settings, modelSettings...)
+		dir := t.TempDir()
+		p := serveIn(t, dir, settings...)
+		gate := llmtest.NewGate()
+		defer gate.Open()
+		fake.Script(llmtest.Step{Text: "so far"}, llmtest.Step{Gate: gate, Text: "never"})
+		stopped := false
+		shown, last := p.stream("/v1/responses", `{"input":"one","stream":true}`, func(shown string) bool {
+			if shown == "so far" && !stopped {
+				stopped = true
+				p.cmd.Process.Signal(syscall.SIGTERM)
+			}
+			return false
+		})
+		if last["type"] != "response.incomplete" || shown != "so far" {
+			t.Errorf("the reader saw %q and then %v", shown, last)
+		}
+		p.stop()
+		response := last["response"].(map[string]any)
+		p = serveIn(t, dir, settings...)
+		again, end := p.stream("/v1/responses/"+response["id"].(string)+"?stream=true", "", func(string) bool { return false })
+		if again != shown || end["type"] != "response.incomplete" {
+			t.Errorf("after the start it is %q and then %v", again, end)
+		}
+		p.stop()
+	})
+}
+
+func TestItSaysWhatItFound(t *testing.T) {
+	fake, settings := model(t)
+	dir := t.TempDir()
+	notes := filepath.Join(dir, "notes")
+	os.Mkdir(notes, 0o700)
+	os.WriteFile(filepath.Join(notes, "small.md"), []byte("# NAS\n"), 0o600)
+	os.WriteFile(filepath.Join(notes, "large.md"), bytes.Repeat([]byte("words and words\n"), 10000), 0o600)
+	p := serveIn(t, dir, append(settings, "HWLAB_LAB_DIR="+notes)...)
+	for _, pattern := range []string{`database   SQLite 3\.\d+\.\d+, .*hwlab\.db`, `models     OPENAI_BASE_URL at http://127\.0\.0\.1:\d+/v1: test-model`,
+		`models     default: test-model`, `lab notes  1 of 2 go to the model`, `does not go to the model.*large\.md`} {
+		p.waitFor(pattern)
+	}
+	if answer := p.request("GET", "/healthz", ""); answer.StatusCode != 200 {
+		t.Errorf("/healthz: %s", answer.Status)
+	}
+	p.get("POST", "/v1/responses", `{"input":"hi"}`, &struct{}{})
+	if got := fake.Requests()[0].Messages[0]; got.Role != "system" || !strings.Contains(got.Text, "# NAS") {
+		t.Errorf("the model was told %q", got)
+	}
+	if strings.Contains(p.output(), "sk-test-secret") {
+		t.Error("the key is printed")
+	}
+
+	second := launch(t, dir, nil, "serve").fails()
+	if !strings.Contains(second, p.url) {
+		t.Errorf("a second server in the same directory says %q and does not name %s", second, p.url)
+	}
+	p.stop()
+}
+
+func TestWhatCannotWorkIsRefusedAtStart(t *testing.T) {
+	for name, test := range map[string]struct {
+		settings []string
+		says     string
+		never    []string
+	}{
+		"beyond this machine without a password": {[]string{"HWLAB_LISTEN=0.0.0.0:0"}, "HWLAB_PASSWORD", nil},
+		"all addresses without a password":       {[]string{"HWLAB_LISTEN=:0"}, "HWLAB_PASSWORD", nil},
+		"an address that is none":                {[]string{"HWLAB_LISTEN=8080"}, "HWLAB_LISTEN", nil},
+		"nobody listens":                         {[]string{"HWLAB_DATABASE_URL=postgres://opal:s3cr3tword@127.0.0.1:1/ledger"}, "nothing listens", []string{"opal", "s3cr3tword", "ledger"}},
+		"a password that is not escaped":         {[]string{"HWLAB_DATABASE_URL=postgres://opal:s3cr/3tw@rd@127.0.0.1:1/ledger"}, "HWLAB_DATABASE_URL", []string{"opal", "s3cr", "3tw", "ledger"}},
+		"no connection string":                   {[]string{"HWLAB_DATABASE_URL=s3cr3tword"}, "HWLAB_DATABASE_URL", []string{"s3cr3tword"}},
+		"a base URL that is none":                {[]string{"OPENAI_BASE_URL=:::"}, "OPENAI_BASE_URL", nil},
+	} {
+		t.Run(name, func(t *testing.T) {
+			said := launch(t, t.TempDir(), test.settings, "serve").fails()
+			if !strings.Contains(said, test.says) {
+				t.Errorf("it says %q, and nothing of %s", said, test.says)
+			}
+			for _, secret := range test.never {
+				if strings.Contains(said, secret) {
+					t.Errorf("it says %q, with %q in it", said, secret)
+				}
+			}
+		})
+	}
+}
+
+func TestSettingsComeFromFlagThenEnvironmentThenFile(t *testing.T) {
+	dir := t.TempDir()
+	os.WriteFile(filepath.Join(dir, ".env"), []byte("HWLAB_DATA_DIR="+filepath.Join(dir, "from-file")+"\nHWLAB_PASSWORD=\"a b\"\n"), 0o600)
+	for _, test := range []struct {
+		settings, args []string
+		want           string
+	}{
+		{nil, nil, "from-file"},
+		{[]string{"HWLAB_DATA_DIR=" + filepath.Join(dir, "from-env")}, nil, "from-env"},
+		{[]string{"HWLAB_DATA_DIR=" + filepath.Join(dir, "from-env")}, []string{"--data-dir", filepath.Join(dir, "from-flag")}, "from-flag"},
+	} {
+		p := launch(t, dir, test.settings, append([]string{"serve"}, test.args...)...)
+		p.url = "http://" + p.waitFor(`listening  http://(\S+)`)
+		p.waitFor(`database   .*` + test.want)
+		if answer := p.request("GET", "/v1/models", ""); answer.StatusCode != http.StatusUnauthorized {
+			t.Errorf("the password of .env is not asked for: %s", answer.Status)
+		}
+		p.stop()
+	}
+}
+
+func TestAllSettingsAreInTheHelpAndInTheExample(t *testing.T) {
+	help := launch(t, t.TempDir(), nil, "serve", "--help")
+	<-help.done
+	example, err := os.ReadFile(filepath.Join("..", "..", ".env.example"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, s := range new(config).settings() {
+		if !strings.Contains(help.output(), s.env) {
+			t.Errorf("serve --help does not have %s", s.env)
+		}
+		if !strings.Contains(string(example), s.env+"=") {
+			t.Errorf(".env.example does not have %s", s.env)
+		}
+	}
+}
+
+func TestNewerSchemaIsRefused(t *testing.T) {
+	dsn := testpg.Schema(t, testpg.URL(t))
+	p := serveIn(t, t.TempDir(), "HWLAB_DATABASE_URL="+dsn)
+	p.stop()
+	conn, err := pgx.Connect(t.Context(), dsn)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close(t.Context())
+	if _, err := conn.Exec(t.Context(), `INSERT INTO schema_migrations (version, name, checksum) VALUES (999, '0999_later.sql', 'x')`); err != nil {
+		t.Fatal(err)
+	}
+	if said := launch(t, t.TempDir(), []string{"HWLAB_DATABASE_URL=" + dsn}, "serve").fails(); !strings.Contains(said, "999") || !strings.Contains(said, "newer") {
+		t.Errorf("it says %q", said)
+	}
+}

@@ -1,0 +1,192 @@
+package web_test
+
+import (
+	"io"
+	"net/http"
+	"net/http/httptest"
+	"net/url"
+	"strings"
+	"testing"
+
+	"git.georgsen.dk/hwlab/internal/web"
+)
+
+// request is one request to a server, as a stranger, a browser or a client would send it.
+type request struct {
+	method, path, host, body string
+	header                   map[string]string
+}
+
+func send(t *testing.T, password string, r request) (*http.Response, string) {
+	t.Helper()
+	v1 := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { io.WriteString(w, "the API") })
+	return sendTo(t, web.New(web.Config{API: v1, Password: password}), r)
+}
+
+func sendTo(t *testing.T, handler http.Handler, r request) (*http.Response, string) {
+	t.Helper()
+	if r.method == "" {
+		r.method = "GET"
+	}
+	if r.host == "" {
+		r.host = "127.0.0.1:8080"
+	}
+	q := httptest.NewRequest(r.method, "http://"+r.host+r.path, strings.NewReader(r.body))
+	for name, value := range r.header {
+		q.Header.Set(name, value)
+	}
+	w := httptest.NewRecorder()
+	handler.ServeHTTP(w, q)
+	answer := w.Result()
+	body, err := io.ReadAll(answer.Body)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return answer, string(body)
+}
+
+func TestWithoutAPasswordOnlyThisMachineIsServed(t *testing.T) {
+	for host, want := range map[string]int{
+		"127.0.0.1:8080": 200, "localhost": 200, "LOCALHOST:8080": 200, "[::1]:8080": 200, "127.1.2.3": 200,
+		"evil.example": 421, "localhost.evil.example:8080": 421, "192.168.1.5:8080": 421, "127.0.0.1.evil.example": 421,
+	} {
+		for _, path := range []string{"/", "/v1/models", "/ui/js/app.js", "/healthz"} {
+			if answer, body := send(t, "", request{host: host, path: path}); answer.StatusCode != want {
+				t.Errorf("%s%s is answered %d %q, not %d", host, path, answer.StatusCode, body, want)
+			}
+		}
+		if answer, _ := send(t, "secret", request{host: host, path: "/healthz"}); answer.StatusCode != 200 {
+			t.Errorf("with a password %s is answered %d", host, answer.StatusCode)
+		}
+	}
+	if answer, body := send(t, "", request{path: "/v1/models", header: map[string]string{"Authorization": "Bearer whatever"}}); body != "the API" {
+		t.Errorf("a client's token is answered %d %q", answer.StatusCode, body)
+	}
+}
+
+func TestOtherSitesCannotAct(t *testing.T) {
+	for _, r := range []request{
+		{method: "POST", path: "/v1/responses", header: map[string]string{"Sec-Fetch-Site": "cross-site"}},
+		{method: "POST", path: "/v1/responses", header: map[string]string{"Origin": "http://evil.example"}},
+		{method: "DELETE", path: "/v1/conversations/conv_x", header: map[string]string{"Sec-Fetch-Site": "same-site"}},
+		{method: "POST", path: "/login", header: map[string]string{"Origin": "null"}},
+	} {
+		if answer, body := send(t, "", r); answer.StatusCode != http.StatusForbidden {
+			t.Errorf("%v is answered %d %q", r, answer.StatusCode, body)
+		}
+	}
+	for _, r := range []request{
+		{method: "POST", path: "/v1/responses"}, // a client that is no browser
+		{method: "POST", path: "/v1/responses", header: map[string]string{"Sec-Fetch-Site": "same-origin"}},
+		{method: "POST", path: "/v1/responses", header: map[string]string{"Origin": "http://127.0.0.1:8080"}},
+	} {
+		if answer, body := send(t, "", r); body != "the API" {
+			t.Errorf("%v is answered %d %q", r, answer.StatusCode, body)
+		}
+	}
+}
+
+func TestEveryAnswerHasThePolicy(t *testing.T) {
+	for _, path := range []string{"/", "/c/conv_x", "/login", "/ui/js/app.js", "/v1/models", "/nothing"} {
+		answer, _ := send(t, "", request{path: path})
+		for name, want := range map[string]string{
+			"Content-Security-Policy": "default-src 'self'; img-src 'self' data: blob:; base-uri 'none'; form-action 'self'; frame-ancestors 'none'",
+			"X-Content-Type-Options":  "nosniff",
+		} {
+			if got := answer.Header.Get(name); got != want {
+				t.Errorf("%s: %s is %q", path, name, got)
+			}
+		}
+	}
+	first, _ := send(t, "", request{path: "/ui/js/app.js"})
+	etag := first.Header.Get("ETag")
+	if again, _ := send(t, "", request{path: "/ui/js/app.js", header: map[string]string{"If-None-Match": etag}}); etag == "" || again.StatusCode != http.StatusNotModified {
+		t.Errorf("with the ETag %s a file is answered %d", etag, again.StatusCode)
+	}
+}
+
+func TestThePasswordIsAskedFor(t *testing.T) {
+	v1 := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { io.WriteString(w, "the API") })
+	handler := web.New(web.Config{API: v1, Password: "correct horse"})
+	lan := func(r request) request { r.host = "lab.lan:8080"; return r }
+
+	if answer, _ := sendTo(t, handler, lan(request{path: "/c/conv_x"})); answer.StatusCode != http.StatusSeeOther || answer.Header.Get("Location") != "/login" {
+		t.Errorf("a stranger who wants a page is answered %d %s", answer.StatusCode, answer.Header.Get("Location"))
+	}
+	answer, body := sendTo(t, handler, lan(request{path: "/v1/models"}))
+	if answer.StatusCode != http.StatusUnauthorized || !strings.Contains(body, `"invalid_api_key"`) || answer.Header.Get("WWW-Authenticate") != "Bearer" {
+		t.Errorf("a stranger who wants the API is answered %d %s", answer.StatusCode, body)
+	}
+	for _, path := range []string{"/login", "/ui/css/base.css", "/healthz"} {
+		if answer, _ := sendTo(t, handler, lan(request{path: path})); answer.StatusCode != http.StatusOK {
+			t.Errorf("a stranger who wants %s is answered %d", path, answer.StatusCode)
+		}
+	}
+	bearer := func(token string) request {
+		return lan(request{path: "/v1/models", header: map[string]string{"Authorization": "Bearer " + token}})
+	}
+	if _, body := sendTo(t, handler, bearer("correct horse")); body != "the API" {
+		t.Errorf("the password as a token is answered %q", body)
+	}
+
+	form := func(password string) request {
+		return lan(request{method: "POST", path: "/login", body: url.Values{"password": {password}}.Encode(),
+			header: map[string]string{"Content-Type": "application/x-www-form-urlencoded", "Origin": "http://lab.lan:8080"}})
+	}
+	if answer, _ := sendTo(t, handler, form("wrong")); answer.Header.Get("Location") != "/login?failed#failed" || len(answer.Cookies()) > 0 {
+		t.Errorf("a wrong password leads to %s", answer.Header.Get("Location"))
+	}
+	answer, _ = sendTo(t, handler, form("correct horse"))
+	if answer.Header.Get("Location") != "/" || len(answer.Cookies()) != 1 {
+		t.Fatalf("the password leads to %s", answer.Header.Get("Location"))
+	}
+	cookie := answer.Cookies()[0]
+	if !cookie.HttpOnly || cookie.SameSite != http.SameSiteLaxMode {
+		t.Errorf("the cookie is %v", cookie)
+	}
+	with := func(value string) request {
+		return lan(request{path: "/v1/models", header: map[string]string{"Cookie": cookie.Name + "=" + value}})
+	}
+	if _, body := sendTo(t, handler, with(cookie.Value)); body != "the API" {
+		t.Errorf("the cookie is answered %q", body)
+	}
+	restarted := web.New(web.Config{API: v1, Password: "correct horse"})
+	if _, body := sendTo(t, restarted, with(cookie.Value)); body != "the API" {
+		t.Errorf("after a restart the cookie is answered %q", body)
+	}
+	changed := web.New(web.Config{API: v1, Password: "another"})
+	later := strings.Replace(cookie.Value, "1", "2", 1)
+	for name, r := range map[string]struct {
+		handler http.Handler
+		value   string
+	}{"of another password": {changed, cookie.Value}, "with another date": {handler, later}, "that is none": {handler, "x"}, "without a signature": {handler, "9999999999."}} {
+		if answer, _ := sendTo(t, r.handler, with(r.value)); answer.StatusCode != http.StatusUnauthorized {
+			t.Errorf("a cookie %s is answered %d", name, answer.StatusCode)
+		}
+	}
+
+	refused := 0
+	for range 40 {
+		if answer, _ := sendTo(t, handler, bearer("guess")); answer.StatusCode == http.StatusTooManyRequests {
+			refused++
+		}
+	}
+	if refused < 10 {
+		t.Errorf("of 40 wrong passwords only %d were not looked at", refused)
+	}
+	if _, body := sendTo(t, handler, with(cookie.Value)); body != "the API" {
+		t.Errorf("who has signed in is kept out by somebody's guesses: %q", body)
+	}
+}
+
+func TestCheckListen(t *testing.T) {
+	for address, fine := range map[string]bool{"127.0.0.1:8080": true, "localhost:0": true, "[::1]:8080": true,
+		":8080": false, "0.0.0.0:8080": false, "192.168.1.5:80": false, "lab.lan:80": false, "8080": false} {
+		if err := web.CheckListen(address, ""); (err == nil) != fine {
+			t.Errorf("without a password %s: %v", address, err)
+		}
+		if err := web.CheckListen(address, "secret"); (err == nil) != (address != "8080") {
+			t.Errorf("with a password %s: %v", address, err)
+		}
+	}
+}
