@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"strconv"
 
 	"git.georgsen.dk/hwlab/internal/advisor"
 	"git.georgsen.dk/hwlab/internal/store"
@@ -81,6 +82,11 @@ func (a *API) getResponse(w http.ResponseWriter, r *http.Request) error {
 		if err != nil {
 			return err
 		}
+		if last := r.Header.Get("Last-Event-ID"); last != "" && !r.URL.Query().Has("starting_after") { // what an EventSource sends
+			if after, err = strconv.Atoi(last); err != nil {
+				return badRequest("Last-Event-ID", "Last-Event-ID must be a number")
+			}
+		}
 		return a.stream(w, r, id, after)
 	case "", "false":
 	default:
@@ -117,7 +123,7 @@ func (a *API) stream(w http.ResponseWriter, r *http.Request, id string, after in
 			if e.Sequence <= after {
 				continue
 			}
-			if _, err := fmt.Fprintf(w, "event: %s\ndata: %s\n\n", e.Type, marshal(e)); err != nil {
+			if _, err := fmt.Fprintf(w, "id: %d\nevent: %s\ndata: %s\n\n", e.Sequence, e.Type, marshal(e)); err != nil {
 				return err
 			}
 		}

@@ -3,6 +3,7 @@ package api_test
 import (
 	"context"
 	"encoding/json"
+	"io"
 	"net/http"
 	"os"
 	"path/filepath"
@@ -90,6 +91,19 @@ func TestAStreamHasTheSpecificationsEventsAndCanBeReadAgain(t *testing.T) {
 			if again := s.stream("GET", path, nil).rest(); !reflect.DeepEqual(again, append([]object(nil), events[after+1:]...)) {
 				t.Errorf("after %d the events are %v", after, again)
 			}
+		}
+		request, err := http.NewRequestWithContext(t.Context(), "GET", s.url+"/v1/responses/"+id+"?stream=true", nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		request.Header.Set("Last-Event-ID", "6") // what an EventSource sends when it comes back
+		answer, err := http.DefaultClient.Do(request)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer answer.Body.Close()
+		if raw, err := io.ReadAll(answer.Body); err != nil || !strings.HasPrefix(string(raw), "id: 7\n") {
+			t.Errorf("after Last-Event-ID 6 it begins with %.20q (%v)", raw, err)
 		}
 		if list := s.ok("GET", "/v1/conversations", nil); len(list.at("data").([]any)) != 0 {
 			t.Errorf("a response without a conversation is listed: %v", list)

@@ -265,7 +265,7 @@ func (c *Catalog) probe(next, last *look) {
 	}
 	wg.Wait()
 	for i, now := range next.states {
-		if last == nil || last.states[i].Up != now.Up {
+		if last != nil && last.states[i].Up != now.Up { // the first look is for who started the program to tell
 			c.cfg.Log.Info("model source", "name", now.Name, "url", now.BaseURL, "answers", now.Up,
 				"models", len(now.Models), "problem", now.Problem)
 		}
