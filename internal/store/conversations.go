@@ -216,11 +216,7 @@ func (s *Store) conflict(ctx context.Context, conversationID string) error {
 // GetConversation returns a conversation with the messages of its active branch in order, or nil and ErrNotFound. One
 // without messages is found.
 func (s *Store) GetConversation(ctx context.Context, id string) (*Conversation, error) {
-	summary, forks, err := s.shape(ctx, id)
-	if err != nil {
-		return nil, err
-	}
-	page, err := s.thread(ctx, ThreadQuery{ConversationID: id}, Line(forks, nil))
+	summary, page, err := s.thread(ctx, ThreadQuery{ConversationID: id})
 	if err != nil {
 		return nil, err
 	}
@@ -294,70 +290,75 @@ func (s *Store) List(ctx context.Context, q ListQuery) (ListPage, error) {
 // Thread returns messages of one branch of a conversation, in order, or ErrNotFound for an unknown conversation. Where
 // the range is empty it returns an empty page.
 func (s *Store) Thread(ctx context.Context, q ThreadQuery) (ThreadPage, error) {
-	_, forks, err := s.shape(ctx, q.ConversationID)
-	if err != nil {
-		return ThreadPage{}, err
-	}
-	return s.thread(ctx, q, Line(forks, q.Tip))
+	_, page, err := s.thread(ctx, q)
+	return page, err
 }
 
-// shape reads a conversation and where its branches leave the line.
-func (s *Store) shape(ctx context.Context, id string) (ConversationSummary, []Fork, error) {
-	if !IsID(id) {
-		return ConversationSummary{}, nil, ErrNotFound
+// thread reads a conversation and the messages that q asks for, as they were at one moment: of a branch that leaves while it
+// is being read nothing may show on the line it left.
+func (s *Store) thread(ctx context.Context, q ThreadQuery) (c ConversationSummary, page ThreadPage, err error) {
+	if !IsID(q.ConversationID) {
+		return c, page, ErrNotFound
 	}
-	var c ConversationSummary
-	var forks []Fork
-	batch := &pgx.Batch{}
-	batch.Queue(`SELECT `+summaryColumns+` FROM conversations WHERE id = $1::uuid`, id).Query(func(rows pgx.Rows) (err error) {
-		c, err = pgx.CollectExactlyOneRow(rows, scanSummary)
-		return err
-	})
-	batch.Queue(`SELECT m.seq, m.idx, p.seq, p.idx FROM messages m JOIN messages p ON p.id = m.parent_id
-		WHERE m.conversation_id = $1::uuid AND m.parent_id IS NOT NULL ORDER BY m.seq, m.idx`, id).Query(func(rows pgx.Rows) (err error) {
-		forks, err = pgx.CollectRows(rows, func(row pgx.CollectableRow) (f Fork, err error) {
-			err = row.Scan(&f.At.Seq, &f.At.Idx, &f.Parent.Seq, &f.Parent.Idx)
-			return f, err
+	err = pgx.BeginTxFunc(ctx, s.pool, pgx.TxOptions{IsoLevel: pgx.RepeatableRead, AccessMode: pgx.ReadOnly}, func(tx pgx.Tx) error {
+		var forks []Fork
+		batch := &pgx.Batch{}
+		batch.Queue(`SELECT `+summaryColumns+` FROM conversations WHERE id = $1::uuid`, q.ConversationID).Query(func(rows pgx.Rows) (err error) {
+			c, err = pgx.CollectExactlyOneRow(rows, scanSummary)
+			return err
 		})
+		batch.Queue(`SELECT m.seq, m.idx, p.seq, p.idx FROM messages m JOIN messages p ON p.id = m.parent_id
+			WHERE m.conversation_id = $1::uuid AND m.parent_id IS NOT NULL ORDER BY m.seq, m.idx`, q.ConversationID).Query(func(rows pgx.Rows) (err error) {
+			forks, err = pgx.CollectRows(rows, func(row pgx.CollectableRow) (f Fork, err error) {
+				err = row.Scan(&f.At.Seq, &f.At.Idx, &f.Parent.Seq, &f.Parent.Idx)
+				return f, err
+			})
+			return err
+		})
+		if err := tx.SendBatch(ctx, batch).Close(); err != nil {
+			return err
+		}
+		page, err = readLine(ctx, tx, q, Line(forks, q.Tip))
 		return err
 	})
-	err := s.pool.SendBatch(ctx, batch).Close()
 	if errors.Is(err, pgx.ErrNoRows) {
-		return c, nil, ErrNotFound
+		return c, page, ErrNotFound
 	}
 	if err != nil {
-		return c, nil, fmt.Errorf("store: conversation: %w", err)
+		return c, page, fmt.Errorf("store: conversation: %w", err)
 	}
-	return c, forks, nil
+	return c, page, nil
 }
 
-// thread reads the messages of q that lie on line, a range scan of the order's index for each of its stretches.
-func (s *Store) thread(ctx context.Context, q ThreadQuery, line []Stretch) (ThreadPage, error) {
-	var page ThreadPage
+// readLine reads the messages of q that lie on line, a range scan of the order's index for each of its stretches.
+func readLine(ctx context.Context, db interface {
+	Query(ctx context.Context, sql string, args ...any) (pgx.Rows, error)
+}, q ThreadQuery, line []Stretch) (ThreadPage, error) {
+	var messages []Message
 	for _, r := range q.Ranges(line) {
 		order, left := `ASC`, noLimit
 		if q.Newest {
 			order = `DESC`
 		}
 		if q.Limit > 0 {
-			left = int64(q.Limit + 1 - len(page.Messages))
+			left = int64(q.Limit + 1 - len(messages))
 		}
-		rows, err := s.pool.Query(ctx, `SELECT `+messageColumns+` FROM messages
+		rows, err := db.Query(ctx, `SELECT `+messageColumns+` FROM messages
 			WHERE conversation_id = $1::uuid AND (seq, idx) >= ($2::bigint, $3::int) AND (seq, idx) <= ($4::bigint, $5::int)
 			  AND (status <> 'deleted' OR $6::bool)
 			ORDER BY seq `+order+`, idx `+order+` LIMIT $7::bigint`,
 			q.ConversationID, r.From.Seq, r.From.Idx, r.To.Seq, r.To.Idx, q.Tombstones, left)
 		if err != nil {
-			return page, fmt.Errorf("store: thread: %w", err)
+			return ThreadPage{}, err
 		}
-		if page.Messages, err = pgx.AppendRows(page.Messages, rows, scanMessage); err != nil {
-			return page, fmt.Errorf("store: thread: %w", err)
+		if messages, err = pgx.AppendRows(messages, rows, scanMessage); err != nil {
+			return ThreadPage{}, err
 		}
-		if q.Limit > 0 && len(page.Messages) > q.Limit {
+		if q.Limit > 0 && len(messages) > q.Limit {
 			break
 		}
 	}
-	return q.Cut(page.Messages), nil
+	return q.Cut(messages), nil
 }
 
 // Message returns one message, or ErrNotFound when the conversation has no such message or it was deleted.

@@ -24,6 +24,16 @@ var ErrFenced = errors.New("store: this server's replies were taken over by anot
 // ErrReplyRunning is returned to a turn of a conversation in which a reply is being written.
 var ErrReplyRunning = errors.New("store: a reply is being written in this conversation")
 
+// ErrKeyReused is returned for an idempotency key that came with another request before.
+var ErrKeyReused = errors.New("store: this idempotency key was used for another request")
+
+// RepeatedError says that a request with the same idempotency key, and the same content, was kept before.
+type RepeatedError struct {
+	ResponseID string // what it started
+}
+
+func (e *RepeatedError) Error() string { return "store: this request was kept before" }
+
 // InvalidTextError refuses text that cannot be kept byte for byte.
 type InvalidTextError struct {
 	Field  string // "content", "title", …

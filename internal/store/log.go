@@ -64,11 +64,24 @@ func Fold(deltas []Delta) (messages []Message, log string, err error) {
 		if d.N != i {
 			return nil, "", fmt.Errorf("store: the log of response %s has row %d where %d should be", d.ResponseID, d.N, i)
 		}
-		at := len(items) - 1
-		if d.Kind == DeltaItem {
-			at++
+		at := len(items) - 1 // the item that is open
+		parts := 0
+		if at >= 0 {
+			parts = len(items[at].Parts)
 		}
-		if d.Item != at || d.Kind != DeltaItem && d.Kind != DeltaItemDone && d.Kind != DeltaPart && d.Part != len(items[at].Parts)-1 {
+		inOrder := at >= 0 && d.Item == at
+		switch d.Kind {
+		case DeltaItem:
+			at++
+			inOrder = d.Item == at && d.Part == 0
+		case DeltaItemDone:
+			inOrder = inOrder && d.Part == max(parts-1, 0)
+		case DeltaPart:
+			inOrder = inOrder && d.Part == parts
+		case DeltaText, DeltaPartDone:
+			inOrder = inOrder && parts > 0 && d.Part == parts-1
+		}
+		if !inOrder {
 			return nil, "", fmt.Errorf("store: row %d of the log of response %s is out of order", i, d.ResponseID)
 		}
 		switch d.Kind {

@@ -57,12 +57,6 @@ type Response struct {
 // Ended reports whether the reply has reached its one end.
 func (r Response) Ended() bool { return !r.EndedAt.IsZero() }
 
-// Fence is what a server shows to write to its replies: its own row as it was when it joined.
-type Fence struct {
-	ServerID string
-	Epoch    int64
-}
-
 // NewResponse starts a reply.
 type NewResponse struct {
 	Fence Fence
@@ -76,6 +70,9 @@ type NewResponse struct {
 	Model   string
 	Request json.RawMessage // a JSON value; nil is {}
 	Title   string          // for a conversation that has none yet
+
+	Key         string // an Idempotency-Key, or ""
+	Fingerprint string // of the request that came with it
 }
 
 // Finish ends a reply.
@@ -89,63 +86,15 @@ type Finish struct {
 	IncompleteReason string
 }
 
-// JoinServer makes the caller the one owner of serverID's replies and returns its fence. Whoever held that id before is
-// fenced off: a flush of theirs that is under way is waited for, later ones fail with ErrFenced. It also removes log rows
-// that a dead server wrote for replies deleted meanwhile.
-func (s *Store) JoinServer(ctx context.Context, serverID string) (Fence, error) {
-	f := Fence{ServerID: serverID}
-	if !IsID(serverID) {
-		return f, errors.New("store: join server: its id is not a UUID")
-	}
-	err := s.pool.QueryRow(ctx, `INSERT INTO servers (id, epoch) VALUES ($1::uuid, 1)
-		ON CONFLICT (id) DO UPDATE SET epoch = servers.epoch + 1, started_at = now() RETURNING epoch`, serverID).Scan(&f.Epoch)
-	if err != nil {
-		return f, fmt.Errorf("store: join server: %w", err)
-	}
-	_, err = s.pool.Exec(ctx, `DELETE FROM response_deltas d WHERE NOT EXISTS (SELECT FROM responses WHERE id = d.response_id)`)
-	if err != nil {
-		return f, fmt.Errorf("store: join server: %w", err)
-	}
-	return f, nil
-}
-
-// Running returns the replies that serverID owns and that have not ended, oldest first; none is an empty list.
-func (s *Store) Running(ctx context.Context, serverID string) ([]Response, error) {
-	if !IsID(serverID) {
-		return nil, nil
-	}
-	rows, err := s.pool.Query(ctx, `SELECT `+responseColumns+` FROM responses r JOIN conversations c ON c.id = r.conversation_id
-		WHERE r.server_id = $1::uuid AND r.ended_at IS NULL ORDER BY r.created_at, r.id`, serverID)
-	if err != nil {
-		return nil, fmt.Errorf("store: running replies: %w", err)
-	}
-	list, err := pgx.CollectRows(rows, scanResponse)
-	if err != nil {
-		return nil, fmt.Errorf("store: running replies: %w", err)
-	}
-	return list, nil
-}
-
-// RunningIn returns the id of the reply being written in a conversation, the latest if there are several, or "".
-func (s *Store) RunningIn(ctx context.Context, conversationID string) (string, error) {
-	if !IsID(conversationID) {
-		return "", nil
-	}
-	var id string
-	err := s.pool.QueryRow(ctx, `SELECT id::text FROM responses WHERE conversation_id = $1::uuid AND ended_at IS NULL
-		ORDER BY seq DESC LIMIT 1`, conversationID).Scan(&id)
-	if err != nil && !errors.Is(err, pgx.ErrNoRows) {
-		return "", fmt.Errorf("store: running reply: %w", err)
-	}
-	return id, nil
-}
-
 // StartResponse keeps the input and reserves the reply's place, in one transaction: afterwards the question is in the
 // record whatever happens to the answer. It returns ErrNotFound for an unknown conversation or previous response,
 // ErrReplyRunning when the conversation, or the previous response, has not finished answering, a [ConflictError] when the
-// conversation is not at n.Expect, ErrFenced, and what AppendMessages refuses.
+// conversation is not at n.Expect, ErrFenced, and what AppendMessages refuses. With a key that was used before nothing is
+// kept: it returns a [RepeatedError] for the same request, also when the two come at the same moment, and ErrKeyReused for
+// another.
 func (s *Store) StartResponse(ctx context.Context, n NewResponse) (Response, error) {
-	if err := errors.Join(CheckMessages(n.Input), CheckText("model", n.Model), CheckText("title", n.Title), CheckText("request", string(n.Request))); err != nil {
+	if err := errors.Join(CheckMessages(n.Input), CheckText("model", n.Model), CheckText("title", n.Title), CheckText("request", string(n.Request)),
+		CheckText("key", n.Key)); err != nil {
 		return Response{}, err
 	}
 	if n.ConversationID != "" && !IsID(n.ConversationID) || n.PreviousID != "" && !IsID(n.PreviousID) {
@@ -164,6 +113,11 @@ func (s *Store) StartResponse(ctx context.Context, n NewResponse) (Response, err
 }
 
 func start(ctx context.Context, tx pgx.Tx, n NewResponse, r *Response) error {
+	if n.Key != "" {
+		if err := claimKey(ctx, tx, n, r.ID); err != nil {
+			return err
+		}
+	}
 	if err := holdFence(ctx, tx, n.Fence); err != nil {
 		return err
 	}
@@ -215,21 +169,24 @@ func start(ctx context.Context, tx pgx.Tx, n NewResponse, r *Response) error {
 		}
 	}
 
-	// A turn after an earlier response than the last leaves the line there.
+	// A turn after an earlier response than the last leaves the line there; so does one after a response that left the line
+	// itself and had no output to be continued.
 	parent := ""
-	if n.PreviousID != "" && head != previousSeq {
-		err := tx.QueryRow(ctx, `SELECT id::text FROM messages WHERE conversation_id = $1::uuid AND seq = $2::bigint ORDER BY idx DESC LIMIT 1`,
-			r.ConversationID, previousSeq).Scan(&parent)
-		if errors.Is(err, pgx.ErrNoRows) { // it has no output; then where its output would have been
-			if parent = previousParent; parent == "" {
-				err = tx.QueryRow(ctx, `SELECT id::text FROM messages WHERE conversation_id = $1::uuid AND seq < $2::bigint
-					ORDER BY seq DESC, idx DESC LIMIT 1`, r.ConversationID, previousSeq).Scan(&parent)
-			} else {
-				err = nil
+	if n.PreviousID != "" && (head != previousSeq || previousParent != "") {
+		err := tx.QueryRow(ctx, `SELECT id FROM messages WHERE conversation_id = $1::uuid AND seq = $2::bigint ORDER BY idx DESC LIMIT 1`,
+			r.ConversationID, previousSeq).Scan((*uuidText)(&parent))
+		output := err == nil
+		if errors.Is(err, pgx.ErrNoRows) {
+			if parent, err = previousParent, nil; parent == "" {
+				err = tx.QueryRow(ctx, `SELECT id FROM messages WHERE conversation_id = $1::uuid AND seq < $2::bigint
+					ORDER BY seq DESC, idx DESC LIMIT 1`, r.ConversationID, previousSeq).Scan((*uuidText)(&parent))
 			}
 		}
 		if err != nil && !errors.Is(err, pgx.ErrNoRows) {
 			return err
+		}
+		if output && head == previousSeq {
+			parent = "" // it follows by itself
 		}
 	}
 
@@ -252,6 +209,35 @@ func start(ctx context.Context, tx pgx.Tx, n NewResponse, r *Response) error {
 		Scan(&r.CreatedAt)
 }
 
+// claimKey keeps the request's key for the response, or says which response has it. A request with the same key that is being
+// kept at this moment is waited for.
+func claimKey(ctx context.Context, tx pgx.Tx, n NewResponse, responseID string) error {
+	tag, err := tx.Exec(ctx, `INSERT INTO idempotency (scope, key, fingerprint, response_id) VALUES ('responses', $1::text, $2::text, $3::uuid)
+		ON CONFLICT DO NOTHING`, n.Key, n.Fingerprint, responseID)
+	if err != nil || tag.RowsAffected() > 0 {
+		return err
+	}
+	var first, fingerprint string
+	err = tx.QueryRow(ctx, `SELECT response_id, fingerprint FROM idempotency WHERE scope = 'responses' AND key = $1::text`, n.Key).
+		Scan((*uuidText)(&first), &fingerprint)
+	if err != nil {
+		return err
+	}
+	if fingerprint != n.Fingerprint {
+		return ErrKeyReused
+	}
+	return &RepeatedError{ResponseID: first}
+}
+
+// ForgetKeys forgets the idempotency keys of before a time and returns how many they were.
+func (s *Store) ForgetKeys(ctx context.Context, before time.Time) (int, error) {
+	tag, err := s.pool.Exec(ctx, `DELETE FROM idempotency WHERE created_at < $1::timestamptz`, before)
+	if err != nil {
+		return 0, fmt.Errorf("store: forget keys: %w", err)
+	}
+	return int(tag.RowsAffected()), nil
+}
+
 // holdFence locks the server's own row until the transaction ends, so that nobody can take its replies over meanwhile.
 func holdFence(ctx context.Context, tx pgx.Tx, f Fence) error {
 	tag, err := tx.Exec(ctx, `SELECT FROM servers WHERE id = $1::uuid AND epoch = $2::bigint FOR SHARE`, f.ServerID, f.Epoch)
@@ -265,11 +251,15 @@ func holdFence(ctx context.Context, tx pgx.Tx, f Fence) error {
 }
 
 // AppendDeltas commits log rows of any number of running replies in one statement. It is safe to repeat: a row that is
-// there already is left as it is. It returns ErrFenced, having written nothing, when the server's replies were taken over.
-// Text must have gone through [CleanText].
+// there already is left as it is, and rows of a reply that has ended or was deleted are not written. It returns ErrFenced,
+// having written nothing, when the server's replies were taken over, and an [InvalidTextError] for text that has not gone
+// through [CleanText].
 func (s *Store) AppendDeltas(ctx context.Context, f Fence, deltas []Delta) error {
 	if len(deltas) == 0 {
 		return nil
+	}
+	if err := CheckDeltas(deltas); err != nil {
+		return err
 	}
 	n := len(deltas)
 	responses, conversations, kinds, itemIDs, texts := make([]string, n), make([]string, n), make([]string, n), make([]*string, n), make([]string, n)
@@ -286,7 +276,8 @@ func (s *Store) AppendDeltas(ctx context.Context, f Fence, deltas []Delta) error
 			SELECT 1 FROM servers WHERE id = $1::uuid AND epoch = $2::bigint FOR SHARE
 		), rows AS (
 			INSERT INTO response_deltas (response_id, conversation_id, n, kind, item, part, item_id, text)
-			SELECT u.* FROM fence, unnest($3::uuid[], $4::uuid[], $5::int[], $6::text[], $7::int[], $8::int[], $9::uuid[], $10::text[]) u
+			SELECT u.* FROM fence, unnest($3::uuid[], $4::uuid[], $5::int[], $6::text[], $7::int[], $8::int[], $9::uuid[], $10::text[]) u(response_id)
+			 WHERE EXISTS (SELECT FROM responses r WHERE r.id = u.response_id AND r.ended_at IS NULL)
 			ON CONFLICT DO NOTHING
 		) SELECT count(*) FROM fence`,
 		f.ServerID, f.Epoch, responses, conversations, ns, kinds, items, parts, itemIDs, texts).Scan(&held)
@@ -299,12 +290,25 @@ func (s *Store) AppendDeltas(ctx context.Context, f Fence, deltas []Delta) error
 	return nil
 }
 
+// CheckDeltas returns an [InvalidTextError] for the first text of deltas that cannot be kept. It is for both engines.
+func CheckDeltas(deltas []Delta) error {
+	for _, d := range deltas {
+		if err := CheckText("text", d.Text); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
 // FinishResponse ends a reply: its log becomes its messages, in one transaction, and the log's rows go. What was committed
 // to the log is what is kept; there is no other source. A reply that has ended already is returned as it ended. It returns
 // ErrNotFound when the reply or its conversation was deleted, and then removes what is left of its log; and ErrFenced.
 func (s *Store) FinishResponse(ctx context.Context, f Finish) (Response, error) {
 	if !IsID(f.ConversationID) || !IsID(f.ResponseID) {
 		return Response{}, ErrNotFound
+	}
+	if err := CheckText("incomplete_reason", f.IncompleteReason); err != nil {
+		return Response{}, err
 	}
 	var r Response
 	missing := false
@@ -376,7 +380,10 @@ func finish(ctx context.Context, tx pgx.Tx, f Finish, r *Response) error {
 	if err != nil {
 		return err
 	}
-	r.Status, r.Usage, r.Error, r.IncompleteReason = f.Status, f.Usage, f.Error, f.IncompleteReason
+	r.Status, r.IncompleteReason = f.Status, f.IncompleteReason
+	if err := r.Decode(usage, failure); err != nil {
+		return err
+	}
 	return tx.QueryRow(ctx, `UPDATE responses SET status = $2::text, usage = $3::json, error = $4::json, incomplete_reason = $5::text,
 		log = $6::text, ended_at = clock_timestamp() WHERE id = $1::uuid RETURNING ended_at`,
 		r.ID, string(f.Status), jsonArg(usage), jsonArg(failure), f.IncompleteReason, log).Scan(&r.EndedAt)
@@ -445,9 +452,12 @@ func (s *Store) History(ctx context.Context, r Response) ([]Message, error) {
 
 // outputs are the messages of a reply that has ended, tombstones among them.
 func (s *Store) outputs(ctx context.Context, r Response) ([]Message, error) {
-	page, err := s.thread(ctx, ThreadQuery{ConversationID: r.ConversationID, Tombstones: true},
+	page, err := readLine(ctx, s.pool, ThreadQuery{ConversationID: r.ConversationID, Tombstones: true},
 		[]Stretch{{Position{r.Seq, 0}, Position{r.Seq, lastPosition.Idx}}})
-	return page.Messages, err
+	if err != nil {
+		return nil, fmt.Errorf("store: read log: %w", err)
+	}
+	return page.Messages, nil
 }
 
 // responseColumns are of responses r joined with conversations c.
@@ -518,7 +528,8 @@ func jsonArg(text json.RawMessage) *string {
 func Wrap(doing string, err error) error {
 	var conflict *ConflictError
 	var role *InvalidRoleError
-	if errors.Is(err, ErrNotFound) || errors.Is(err, ErrFenced) || errors.Is(err, ErrReplyRunning) || errors.As(err, &conflict) || errors.As(err, &role) {
+	var repeated *RepeatedError
+	if errors.As(err, &repeated) || errors.Is(err, ErrKeyReused) || errors.Is(err, ErrNotFound) || errors.Is(err, ErrFenced) || errors.Is(err, ErrReplyRunning) || errors.As(err, &conflict) || errors.As(err, &role) {
 		return err
 	}
 	return fmt.Errorf("store: %s: %w", doing, err)

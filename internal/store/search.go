@@ -42,8 +42,10 @@ func (s *Store) Search(ctx context.Context, q SearchQuery) ([]Hit, error) {
 	// The order is an expression so that the planner does not walk all messages by time in search of a rare word. The words
 	// of a very long text stand in several rows; such texts are looked through one by one.
 	rows, err := s.pool.Query(ctx, `WITH found AS (
-			(SELECT message_id, created_at + interval '0' AS at FROM search_index WHERE words @@ $1::tsquery
-			  ORDER BY at DESC, message_id DESC LIMIT $3::int)
+			(SELECT i.message_id, i.created_at + interval '0' AS at
+			   FROM search_index i JOIN conversations c ON c.id = i.conversation_id AND c.listed
+			  WHERE i.words @@ $1::tsquery AND i.chunk = 0
+			  ORDER BY at DESC, i.message_id DESC LIMIT $3::int)
 			UNION
 			SELECT message_id, created_at FROM search_index i
 			 WHERE message_id IN (SELECT message_id FROM search_index WHERE chunk > 0)

@@ -55,7 +55,7 @@ func words(text string) iter.Seq2[span, string] {
 	}
 }
 
-func inWord(r rune) bool { return unicode.IsLetter(r) || unicode.IsDigit(r) || unicode.IsMark(r) }
+func inWord(r rune) bool { return unicode.IsLetter(r) || unicode.IsNumber(r) || unicode.IsMark(r) }
 
 // fold takes case, accents and compatibility forms away. (The letters of a kana keep their voicing marks' loss: が is か.)
 func fold(text string) string {

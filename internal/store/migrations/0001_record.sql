@@ -73,6 +73,7 @@ CREATE TABLE responses (
     incomplete_reason    TEXT        NOT NULL DEFAULT '',
     log                  TEXT        NOT NULL DEFAULT '',        -- response_deltas folded, once ended
     server_id            UUID        NOT NULL,                   -- the owner
+    cancel_requested     BOOLEAN     NOT NULL DEFAULT false,     -- somebody wants it stopped; the owner looks
     created_at           TIMESTAMPTZ NOT NULL DEFAULT now(),
     ended_at             TIMESTAMPTZ
 );
@@ -100,6 +101,17 @@ CREATE TABLE servers (
     counter    BIGINT      NOT NULL DEFAULT 0,                   -- raised while it lives
     started_at TIMESTAMPTZ NOT NULL DEFAULT now()
 );
+
+-- A key that a client sent with a request, so that a retry gets the response of the first try. Inserted first of all.
+CREATE TABLE idempotency (
+    scope       TEXT        NOT NULL,                            -- what kind of request
+    key         TEXT        NOT NULL,                            -- the client's
+    fingerprint TEXT        NOT NULL,                            -- of the request, to tell a retry from another one
+    response_id UUID        NOT NULL,
+    created_at  TIMESTAMPTZ NOT NULL DEFAULT now(),
+    PRIMARY KEY (scope, key)
+);
+CREATE INDEX idempotency_by_age ON idempotency (created_at);
 
 -- Search is derived: an append queues the message, an indexer drains the queue, a search reads both. The words are folded
 -- and split by the program, so that both engines find the same.

@@ -10,71 +10,15 @@ import (
 	"git.georgsen.dk/hwlab/internal/store"
 )
 
-// JoinServer makes the caller the one owner of serverID's replies and returns its fence. Whoever held that id before is
-// fenced off: later writes of theirs fail with [store.ErrFenced]. It also removes log rows that a dead server wrote for
-// replies deleted meanwhile.
-func (s *Store) JoinServer(ctx context.Context, serverID string) (store.Fence, error) {
-	f := store.Fence{ServerID: serverID}
-	if !store.IsID(serverID) {
-		return f, errors.New("store: join server: its id is not a UUID")
-	}
-	var removed int64
-	err := s.write(ctx, func(t tx) error {
-		if err := t.get(`INSERT INTO servers (id, epoch, started_at) VALUES (?1, 1, ?2)
-			ON CONFLICT (id) DO UPDATE SET epoch = epoch + 1, started_at = ?2 RETURNING epoch`, []any{serverID, now()}, &f.Epoch); err != nil {
-			return err
-		}
-		result, err := t.exec(`DELETE FROM response_deltas WHERE response_id NOT IN (SELECT id FROM responses)`)
-		if err != nil {
-			return err
-		}
-		removed, err = result.RowsAffected()
-		return err
-	})
-	if err != nil {
-		return f, wrap("join server", err)
-	}
-	if removed > 0 {
-		s.emptyLog(ctx)
-	}
-	return f, nil
-}
-
-// Running returns the replies that serverID owns and that have not ended, oldest first; none is an empty list.
-func (s *Store) Running(ctx context.Context, serverID string) (list []store.Response, err error) {
-	err = s.read(ctx, func(t tx) (err error) {
-		list, err = collect(t, scanResponse, `SELECT `+responseColumns+` FROM responses r JOIN conversations c ON c.id = r.conversation_id
-			WHERE r.server_id = ? AND r.ended_at IS NULL ORDER BY r.created_at, r.id`, serverID)
-		return err
-	})
-	return list, wrap("running replies", err)
-}
-
-// RunningIn returns the id of the reply being written in a conversation, the latest if there are several, or "".
-func (s *Store) RunningIn(ctx context.Context, conversationID string) (id string, err error) {
-	err = s.read(ctx, func(t tx) (err error) {
-		id, err = t.runningIn(conversationID)
-		return err
-	})
-	return id, wrap("running reply", err)
-}
-
-func (t tx) runningIn(conversation string) (id string, err error) {
-	err = t.get(`SELECT id FROM responses INDEXED BY responses_running WHERE conversation_id = ? AND ended_at IS NULL
-		ORDER BY seq DESC LIMIT 1`, []any{conversation}, &id)
-	if errors.Is(err, sql.ErrNoRows) {
-		err = nil
-	}
-	return id, err
-}
-
 // StartResponse keeps the input and reserves the reply's place, in one transaction: afterwards the question is in the
 // record whatever happens to the answer. It returns [store.ErrNotFound] for an unknown conversation or previous response,
 // [store.ErrReplyRunning] when the conversation, or the previous response, has not finished answering, a
-// [store.ConflictError] when the conversation is not at n.Expect, [store.ErrFenced], and what AppendMessages refuses.
+// [store.ConflictError] when the conversation is not at n.Expect, [store.ErrFenced], and what AppendMessages refuses. With a
+// key that was used before nothing is kept: it returns a [store.RepeatedError] for the same request, also when the two come
+// at the same moment, and [store.ErrKeyReused] for another.
 func (s *Store) StartResponse(ctx context.Context, n store.NewResponse) (store.Response, error) {
 	if err := errors.Join(store.CheckMessages(n.Input), store.CheckText("model", n.Model), store.CheckText("title", n.Title),
-		store.CheckText("request", string(n.Request))); err != nil {
+		store.CheckText("request", string(n.Request)), store.CheckText("key", n.Key)); err != nil {
 		return store.Response{}, err
 	}
 	if n.ConversationID != "" && !store.IsID(n.ConversationID) || n.PreviousID != "" && !store.IsID(n.PreviousID) {
@@ -93,6 +37,11 @@ func (s *Store) StartResponse(ctx context.Context, n store.NewResponse) (store.R
 }
 
 func (t tx) start(n store.NewResponse, in []row, r *store.Response) error {
+	if n.Key != "" {
+		if err := t.claimKey(n, r.ID); err != nil {
+			return err
+		}
+	}
 	if err := t.fence(n.Fence); err != nil {
 		return err
 	}
@@ -137,12 +86,14 @@ func (t tx) start(n store.NewResponse, in []row, r *store.Response) error {
 		}
 	}
 
-	// A turn after an earlier response than the last leaves the line there.
+	// A turn after an earlier response than the last leaves the line there; so does one after a response that left the line
+	// itself and had no output to be continued.
 	parent := ""
-	if n.PreviousID != "" && head != previousSeq {
+	if n.PreviousID != "" && (head != previousSeq || previousParent != "") {
 		err := t.get(`SELECT id FROM messages WHERE conversation_id = ? AND seq = ? ORDER BY idx DESC LIMIT 1`,
 			[]any{r.ConversationID, previousSeq}, &parent)
-		if errors.Is(err, sql.ErrNoRows) { // it has no output; then where its output would have been
+		output := err == nil
+		if errors.Is(err, sql.ErrNoRows) {
 			if parent, err = previousParent, nil; parent == "" {
 				err = t.get(`SELECT id FROM messages WHERE conversation_id = ? AND seq < ? ORDER BY seq DESC, idx DESC LIMIT 1`,
 					[]any{r.ConversationID, previousSeq}, &parent)
@@ -150,6 +101,9 @@ func (t tx) start(n store.NewResponse, in []row, r *store.Response) error {
 		}
 		if err != nil && !errors.Is(err, sql.ErrNoRows) {
 			return err
+		}
+		if output && head == previousSeq {
+			parent = "" // it follows by itself
 		}
 	}
 
@@ -178,10 +132,13 @@ func (t tx) fence(f store.Fence) error {
 
 // AppendDeltas commits log rows of any number of running replies in one transaction. It is safe to repeat: a row that is
 // there already is left as it is. It returns [store.ErrFenced], having written nothing, when the server's replies were
-// taken over. Text must have gone through [store.CleanText].
+// taken over, and a [store.InvalidTextError] for text that has not gone through [store.CleanText].
 func (s *Store) AppendDeltas(ctx context.Context, f store.Fence, deltas []store.Delta) error {
 	if len(deltas) == 0 {
 		return nil
+	}
+	if err := store.CheckDeltas(deltas); err != nil {
+		return err
 	}
 	return wrap("append to log", s.write(ctx, func(t tx) error {
 		if err := t.fence(f); err != nil {
@@ -189,7 +146,8 @@ func (s *Store) AppendDeltas(ctx context.Context, f store.Fence, deltas []store.
 		}
 		for _, d := range deltas {
 			if _, err := t.exec(`INSERT INTO response_deltas (response_id, conversation_id, n, kind, item, part, item_id, text)
-				VALUES (?, ?, ?, ?, ?, ?, nullif(?, ''), ?) ON CONFLICT DO NOTHING`,
+				SELECT ?1, ?2, ?3, ?4, ?5, ?6, nullif(?7, ''), ?8 WHERE EXISTS (SELECT 1 FROM responses WHERE id = ?1 AND ended_at IS NULL)
+				ON CONFLICT DO NOTHING`,
 				d.ResponseID, d.ConversationID, d.N, string(d.Kind), d.Item, d.Part, d.ItemID, d.Text); err != nil {
 				return err
 			}
@@ -205,6 +163,9 @@ func (s *Store) AppendDeltas(ctx context.Context, f store.Fence, deltas []store.
 func (s *Store) FinishResponse(ctx context.Context, f store.Finish) (r store.Response, err error) {
 	if !store.IsID(f.ConversationID) || !store.IsID(f.ResponseID) {
 		return r, store.ErrNotFound
+	}
+	if err := store.CheckText("incomplete_reason", f.IncompleteReason); err != nil {
+		return r, err
 	}
 	missing := false
 	err = s.write(ctx, func(t tx) error {
@@ -262,8 +223,10 @@ func (t tx) finish(f store.Finish, r *store.Response) error {
 	if _, err := t.exec(`DELETE FROM response_deltas WHERE response_id = ?`, r.ID); err != nil {
 		return err
 	}
-	r.Status, r.Usage, r.Error, r.IncompleteReason = f.Status, f.Usage, f.Error, f.IncompleteReason
-	r.EndedAt = instant(at)
+	r.Status, r.IncompleteReason, r.EndedAt = f.Status, f.IncompleteReason, instant(at)
+	if err := r.Decode(usage, failure); err != nil { // as it is kept
+		return err
+	}
 	_, err = t.exec(`UPDATE responses SET status = ?, usage = ?, error = ?, incomplete_reason = ?, log = ?, ended_at = ? WHERE id = ?`,
 		string(f.Status), text(usage), text(failure), f.IncompleteReason, log, at, r.ID)
 	return err

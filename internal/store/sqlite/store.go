@@ -44,7 +44,8 @@ type Store struct {
 	writer, readers *pool // writer is nil in a store for reading only
 	close           func()
 
-	unerased atomic.Bool // the write-ahead log still holds what was deleted
+	unerased atomic.Bool  // the write-ahead log still holds what was deleted
+	deleting atomic.Int32 // deletions that have messages in the queue on their way out
 }
 
 // Open opens the record in the file path for reading and writing, makes it and its directory if they are not there, and

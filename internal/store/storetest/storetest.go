@@ -525,16 +525,22 @@ func meanwhile(f func()) (stop func()) {
 }
 
 // check checks a property with n examples, a fifth of them with -short. The flag -rapid.checks, where it asks for more
-// than its default, wins.
+// than its default, wins. No file of what failed is left in the package; the failure's seed says the same.
 func check(t *testing.T, n int, property func(t *rapid.T)) {
 	t.Helper()
-	checks := flag.Lookup("rapid.checks")
-	was := checks.Value.String()
-	if was == checks.DefValue {
-		if err := checks.Value.Set(strconv.Itoa(n)); err != nil {
-			t.Fatal(err)
-		}
-		defer func() { _ = checks.Value.Set(was) }()
+	if flag.Lookup("rapid.checks").Value.String() == flag.Lookup("rapid.checks").DefValue {
+		defer set(t, "rapid.checks", strconv.Itoa(n))()
 	}
+	defer set(t, "rapid.nofailfile", "true")()
 	rapid.Check(t, property)
+}
+
+// set sets a flag and returns what sets it back.
+func set(t *testing.T, name, value string) (undo func()) {
+	f := flag.Lookup(name)
+	was := f.Value.String()
+	if err := f.Value.Set(value); err != nil {
+		t.Fatal(err)
+	}
+	return func() { _ = f.Value.Set(was) }
 }

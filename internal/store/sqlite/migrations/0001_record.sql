@@ -57,6 +57,7 @@ CREATE TABLE responses (
                          CHECK (status IN ('queued', 'in_progress', 'completed', 'incomplete', 'failed', 'cancelled')),
     model                TEXT    NOT NULL,
     server_id            TEXT    NOT NULL,                       -- the owner
+    cancel_requested     INTEGER NOT NULL DEFAULT 0,             -- somebody wants it stopped; the owner looks
     created_at           INTEGER NOT NULL,
     ended_at             INTEGER,
     incomplete_reason    TEXT    NOT NULL DEFAULT '',
@@ -90,6 +91,17 @@ CREATE TABLE servers (
     started_at INTEGER NOT NULL
 ) STRICT;
 
+-- A key that a client sent with a request, so that a retry gets the response of the first try. Inserted first of all.
+CREATE TABLE idempotency (
+    scope       TEXT    NOT NULL,                                -- what kind of request
+    key         TEXT    NOT NULL,                                -- the client's
+    fingerprint TEXT    NOT NULL,                                -- of the request, to tell a retry from another one
+    response_id TEXT    NOT NULL,
+    created_at  INTEGER NOT NULL,
+    PRIMARY KEY (scope, key)
+) STRICT, WITHOUT ROWID;
+CREATE INDEX idempotency_by_age ON idempotency (created_at);
+
 -- Search is derived. The program folds and splits the words, so that both engines find the same, and indexes its own
 -- messages as it appends them. What a foreign program inserts waits in the queue, which a search reads as well.
 CREATE TABLE search_queue (
@@ -100,6 +112,12 @@ CREATE TABLE search_queue (
 -- same words again, and secure-delete makes that remove them at once instead of marking them.
 CREATE VIRTUAL TABLE search_index USING fts5 (words, content = '', columnsize = 0, detail = none, tokenize = 'ascii');
 INSERT INTO search_index (search_index, rank) VALUES ('secure-delete', 1);
+
+-- A very long text has too many words for that: they stand here, sorted, each after a space, and a search looks through them.
+CREATE TABLE search_long (
+    n     INTEGER PRIMARY KEY REFERENCES messages(n) ON DELETE CASCADE,
+    words TEXT    NOT NULL
+) STRICT;
 
 -- A foreign program knows only the plain columns. What it inserts is numbered, counted and queued here; our own rows
 -- bring their number and never fire this.

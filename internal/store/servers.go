@@ -1,0 +1,156 @@
+package store
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"github.com/jackc/pgx/v5"
+)
+
+// Ownership. A server that answers has a row; the replies it writes carry its id. Its row is the fence: every write of a
+// reply holds it and checks the epoch, so whoever raises the epoch has waited for the writes under way and ended all later
+// ones. That a server is dead is seen by its counter, which it raises while it lives.
+
+// Fence is what a server shows to write to its replies: its own row as it was when it joined.
+type Fence struct {
+	ServerID string
+	Epoch    int64
+}
+
+// Server is a server's row.
+type Server struct {
+	ID      string
+	Epoch   int64
+	Counter int64 // raised while it lives
+}
+
+// JoinServer makes the caller the one owner of serverID's replies and returns its fence. Whoever held that id before is
+// fenced off: a flush of theirs that is under way is waited for, later ones fail with ErrFenced. It also removes log rows
+// that a dead server wrote for replies deleted meanwhile.
+func (s *Store) JoinServer(ctx context.Context, serverID string) (Fence, error) {
+	f := Fence{ServerID: serverID}
+	if !IsID(serverID) {
+		return f, errors.New("store: join server: its id is not a UUID")
+	}
+	err := s.pool.QueryRow(ctx, `INSERT INTO servers (id, epoch) VALUES ($1::uuid, 1)
+		ON CONFLICT (id) DO UPDATE SET epoch = servers.epoch + 1, started_at = now() RETURNING epoch`, serverID).Scan(&f.Epoch)
+	if err != nil {
+		return f, fmt.Errorf("store: join server: %w", err)
+	}
+	_, err = s.pool.Exec(ctx, `DELETE FROM response_deltas d WHERE NOT EXISTS (SELECT FROM responses WHERE id = d.response_id)`)
+	if err != nil {
+		return f, fmt.Errorf("store: join server: %w", err)
+	}
+	return f, nil
+}
+
+// Heartbeat shows that the server of f lives, or returns ErrFenced when another has taken over.
+func (s *Store) Heartbeat(ctx context.Context, f Fence) error {
+	tag, err := s.pool.Exec(ctx, `UPDATE servers SET counter = counter + 1 WHERE id = $1::uuid AND epoch = $2::bigint`, f.ServerID, f.Epoch)
+	if err != nil {
+		return fmt.Errorf("store: heartbeat: %w", err)
+	}
+	if tag.RowsAffected() == 0 {
+		return ErrFenced
+	}
+	return nil
+}
+
+// BusyServers returns the servers that own replies which have not ended; none is an empty list.
+func (s *Store) BusyServers(ctx context.Context) ([]Server, error) {
+	rows, err := s.pool.Query(ctx, `SELECT id, epoch, counter FROM servers
+		WHERE id IN (SELECT server_id FROM responses WHERE ended_at IS NULL)`)
+	if err != nil {
+		return nil, fmt.Errorf("store: servers: %w", err)
+	}
+	list, err := pgx.CollectRows(rows, func(row pgx.CollectableRow) (v Server, err error) {
+		err = row.Scan((*uuidText)(&v.ID), &v.Epoch, &v.Counter)
+		return v, err
+	})
+	if err != nil {
+		return nil, fmt.Errorf("store: servers: %w", err)
+	}
+	return list, nil
+}
+
+// FenceOff raises the epoch of a server that is as it was seen, so that it can write no more, and reports whether it was.
+// What it had written is all there afterwards; its replies can be finished.
+func (s *Store) FenceOff(ctx context.Context, seen Server) (bool, error) {
+	tag, err := s.pool.Exec(ctx, `UPDATE servers SET epoch = epoch + 1 WHERE id = $1::uuid AND epoch = $2::bigint AND counter = $3::bigint`,
+		seen.ID, seen.Epoch, seen.Counter)
+	if err != nil {
+		return false, fmt.Errorf("store: fence off: %w", err)
+	}
+	return tag.RowsAffected() > 0, nil
+}
+
+// Running returns the replies that serverID owns and that have not ended, oldest first; none is an empty list.
+func (s *Store) Running(ctx context.Context, serverID string) ([]Response, error) {
+	if !IsID(serverID) {
+		return []Response{}, nil
+	}
+	rows, err := s.pool.Query(ctx, `SELECT `+responseColumns+` FROM responses r JOIN conversations c ON c.id = r.conversation_id
+		WHERE r.server_id = $1::uuid AND r.ended_at IS NULL ORDER BY r.created_at, r.id`, serverID)
+	if err != nil {
+		return nil, fmt.Errorf("store: running replies: %w", err)
+	}
+	list, err := pgx.CollectRows(rows, scanResponse)
+	if err != nil {
+		return nil, fmt.Errorf("store: running replies: %w", err)
+	}
+	return list, nil
+}
+
+// RunningIn returns the id of the reply being written in a conversation, the latest if there are several, or "".
+func (s *Store) RunningIn(ctx context.Context, conversationID string) (string, error) {
+	if !IsID(conversationID) {
+		return "", nil
+	}
+	var id string
+	err := s.pool.QueryRow(ctx, `SELECT id FROM responses WHERE conversation_id = $1::uuid AND ended_at IS NULL
+		ORDER BY seq DESC LIMIT 1`, conversationID).Scan((*uuidText)(&id))
+	if err != nil && !errors.Is(err, pgx.ErrNoRows) {
+		return "", fmt.Errorf("store: running reply: %w", err)
+	}
+	return id, nil
+}
+
+// RequestCancel asks the owner of a reply to stop it. One that has ended stays as it is. It returns ErrNotFound when there is
+// no such reply.
+func (s *Store) RequestCancel(ctx context.Context, responseID string) error {
+	if !IsID(responseID) {
+		return ErrNotFound
+	}
+	tag, err := s.pool.Exec(ctx, `UPDATE responses SET cancel_requested = true WHERE id = $1::uuid`, responseID)
+	if err != nil {
+		return fmt.Errorf("store: cancel: %w", err)
+	}
+	if tag.RowsAffected() == 0 {
+		return ErrNotFound
+	}
+	return nil
+}
+
+// Unwanted returns which of the replies are to be stopped: cancelled are those that somebody asked to, gone are those that
+// were deleted.
+func (s *Store) Unwanted(ctx context.Context, responseIDs []string) (cancelled, gone []string, err error) {
+	rows, err := s.pool.Query(ctx, `SELECT u.id, r.id IS NULL FROM unnest($1::uuid[]) u(id) LEFT JOIN responses r ON r.id = u.id
+		WHERE r.id IS NULL OR r.cancel_requested`, responseIDs)
+	if err != nil {
+		return nil, nil, fmt.Errorf("store: unwanted: %w", err)
+	}
+	var id uuidText
+	var deleted bool
+	if _, err := pgx.ForEachRow(rows, []any{&id, &deleted}, func() error {
+		if deleted {
+			gone = append(gone, string(id))
+		} else {
+			cancelled = append(cancelled, string(id))
+		}
+		return nil
+	}); err != nil {
+		return nil, nil, fmt.Errorf("store: unwanted: %w", err)
+	}
+	return cancelled, gone, nil
+}
