@@ -34,7 +34,7 @@ func words(text string) iter.Seq2[span, string] {
 		}
 		from := -1
 		for i, r := range text {
-			alone := unicode.In(r, unicode.Han, unicode.Hiragana, unicode.Katakana)
+			alone := r >= 0x2E80 && unicode.In(r, unicode.Han, unicode.Hiragana, unicode.Katakana)
 			if from >= 0 && (alone || !inWord(r)) {
 				if !emit(from, i) {
 					return

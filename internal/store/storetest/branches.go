@@ -278,7 +278,7 @@ type model struct {
 }
 
 type modelRow struct {
-	id, text  string
+	text      string
 	continues *store.Position // nil: the row before it, whichever that is
 	root      bool            // it continues nothing
 	deleted   bool
