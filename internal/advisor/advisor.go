@@ -12,10 +12,10 @@
 package advisor
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
-	"fmt"
 	"iter"
 	"log/slog"
 	"sync"
@@ -29,14 +29,22 @@ import (
 // Record is the part of the store that replies are kept in.
 type Record interface {
 	JoinServer(ctx context.Context, serverID string) (store.Fence, error)
+	Heartbeat(ctx context.Context, f store.Fence) error
+	BusyServers(ctx context.Context) ([]store.Server, error)
+	FenceOff(ctx context.Context, seen store.Server) (bool, error)
 	Running(ctx context.Context, serverID string) ([]store.Response, error)
+	Unwanted(ctx context.Context, responseIDs []string) (cancelled, gone []string, err error)
+
 	StartResponse(ctx context.Context, n store.NewResponse) (store.Response, error)
 	AppendDeltas(ctx context.Context, f store.Fence, deltas []store.Delta) error
 	FinishResponse(ctx context.Context, f store.Finish) (store.Response, error)
 	ReadLog(ctx context.Context, responseID string, from int) (store.Response, []store.Delta, error)
 	History(ctx context.Context, r store.Response) ([]store.Message, error)
+	RequestCancel(ctx context.Context, responseID string) error
 	DeleteConversation(ctx context.Context, id string) error
+
 	IndexPending(ctx context.Context, limit int) (int, error)
+	ForgetKeys(ctx context.Context, before time.Time) (int, error)
 }
 
 // Models finds the model that is to answer. The second result is its concrete name.
@@ -49,36 +57,48 @@ type Notes interface {
 	Read(ctx context.Context) (*lab.Notes, error)
 }
 
-// Config is what an Advisor works with. All fields are needed.
+// Config is what an Advisor works with. All fields but the times are needed.
 type Config struct {
 	Record   Record
 	Models   Models
 	Notes    Notes
 	ServerID string // a UUID that no other living process uses
 	Log      *slog.Logger
+
+	Heartbeat time.Duration // how often the server shows that it lives; 0 is 3 s
+	DeadAfter time.Duration // how long another may show nothing before it is taken for dead; 0 is 15 s
 }
 
 // Advisor answers. Its methods are safe for concurrent use.
 type Advisor struct {
 	Config
-	fence   store.Fence
-	flusher *flusher
-
-	ctx    context.Context // ends when replies are to stop
-	cancel context.CancelCauseFunc
-	work   sync.WaitGroup // replies being written
-	idle   sync.WaitGroup // the flusher and the indexer
+	stop context.CancelFunc // of the background work
+	idle sync.WaitGroup     // the background work
 
 	mu      sync.Mutex
 	closed  bool
+	session *session
 	replies map[string]*reply // being written by this process, by id
+}
+
+// session is the time in which the server's row is its own. It ends when another server has taken over, or with Stop; a
+// reply belongs to the session that it was started in.
+type session struct {
+	fence   store.Fence
+	flusher *flusher
+	ctx     context.Context // ends with the session, its cause says why
+	end     context.CancelCauseFunc
+	work    sync.WaitGroup // replies being written
+
+	stopFlusher context.CancelFunc // once there is no work
 }
 
 // Why a reply was stopped before the model had finished. Each is a cause of the reply's context.
 var (
-	errShutdown = errors.New("the server was stopped")
-	errDeleted  = errors.New("the conversation was deleted")
-	errFenced   = errors.New("another server took over")
+	errShutdown  = errors.New("the server was stopped")
+	errDeleted   = errors.New("the conversation or the reply was deleted")
+	errCancelled = errors.New("somebody cancelled it")
+	errFenced    = errors.New("another server took over")
 )
 
 // ReasonInterrupted is why a reply is incomplete whose server stopped or died while it was written.
@@ -93,29 +113,21 @@ const ReasonContentFilter = "content_filter"
 // Start makes the process the owner of cfg.ServerID's replies, settles what an earlier process with that id left running
 // as interrupted, with the text it had, and starts answering. Stop must be called in the end.
 func Start(ctx context.Context, cfg Config) (*Advisor, error) {
-	fence, err := cfg.Record.JoinServer(ctx, cfg.ServerID)
-	if err != nil {
-		return nil, err
-	}
-	left, err := cfg.Record.Running(ctx, cfg.ServerID)
-	if err != nil {
-		return nil, err
-	}
-	for _, r := range left {
-		_, err := cfg.Record.FinishResponse(ctx, store.Finish{Fence: fence, ConversationID: r.ConversationID, ResponseID: r.ID,
-			Status: store.ResponseIncomplete, IncompleteReason: ReasonInterrupted})
-		if err != nil && !errors.Is(err, store.ErrNotFound) {
-			return nil, fmt.Errorf("advisor: settle a reply of before the restart: %w", err)
-		}
-		cfg.Log.Info("settled a reply that a stop had interrupted", "response", r.ID)
-	}
-	a := &Advisor{Config: cfg, fence: fence, replies: map[string]*reply{}}
-	a.ctx, a.cancel = context.WithCancelCause(context.Background())
-	a.flusher = newFlusher(cfg.Record, fence, cfg.Log, func() { a.cancel(errFenced) })
+	cfg.Heartbeat = cmp.Or(cfg.Heartbeat, 3*time.Second)
+	cfg.DeadAfter = cmp.Or(cfg.DeadAfter, 15*time.Second)
+	a := &Advisor{Config: cfg, replies: map[string]*reply{}}
 	background, stop := context.WithCancel(context.Background())
-	a.flusher.stop = stop
-	a.idle.Go(func() { a.flusher.run(background) })
+	a.stop = stop
+	var err error
+	if a.session, err = a.join(ctx, background); err != nil {
+		stop()
+		a.idle.Wait()
+		return nil, err
+	}
 	a.idle.Go(func() { a.index(background) })
+	a.idle.Go(func() { a.live(background) })
+	a.idle.Go(func() { a.watch(background) })
+	a.idle.Go(func() { a.takeOver(background) })
 	return a, nil
 }
 
@@ -124,12 +136,13 @@ func Start(ctx context.Context, cfg Config) (*Advisor, error) {
 func (a *Advisor) Stop(ctx context.Context) error {
 	a.mu.Lock()
 	a.closed = true
+	s := a.session
 	a.mu.Unlock()
-	a.cancel(errShutdown)
+	s.end(errShutdown)
 	done := make(chan struct{})
 	go func() {
-		a.work.Wait()
-		a.flusher.stop()
+		s.work.Wait()
+		a.stop()
 		a.idle.Wait()
 		close(done)
 	}()
@@ -137,7 +150,7 @@ func (a *Advisor) Stop(ctx context.Context) error {
 	case <-done:
 		return nil
 	case <-ctx.Done():
-		a.flusher.stop() // a database that is away: the next start settles what is left
+		a.stop() // a database that is away: the next start settles what is left
 		<-done
 		return ctx.Err()
 	}
@@ -157,6 +170,8 @@ type Question struct {
 	Model        string          // "": the default
 	Instructions string          // for this reply alone; not kept as a message
 	Request      json.RawMessage // kept with the reply as it is
+	Key          string          // an Idempotency-Key, or ""
+	Fingerprint  string          // of the request that came with it
 	Temperature  *float64
 	TopP         *float64
 	MaxTokens    *int
@@ -164,36 +179,56 @@ type Question struct {
 
 // Ask keeps the question and starts the reply. When it returns without an error the question is in the record, and the
 // answer is being written whether or not anyone follows it; even a model that cannot be reached is then an end of the
-// reply, not an error. Errors are the store's and [llm.UnknownModelError], and nothing was kept.
+// reply, not an error. A question that was asked before with the same key gives the reply of the first time. Errors are the
+// store's and [llm.UnknownModelError], and nothing was kept.
 func (a *Advisor) Ask(ctx context.Context, q Question) (store.Response, error) {
 	provider, model, err := a.Models.Resolve(ctx, q.Model)
 	if err != nil {
 		return store.Response{}, err
 	}
 	a.mu.Lock()
-	if a.closed {
+	s := a.session
+	if a.closed || s.ctx.Err() != nil {
 		a.mu.Unlock()
 		return store.Response{}, ErrStopping
 	}
-	a.work.Add(1)
+	s.work.Add(1)
 	a.mu.Unlock()
 
-	r, err := a.Record.StartResponse(ctx, store.NewResponse{Fence: a.fence, ConversationID: q.ConversationID, PreviousID: q.PreviousID,
-		Expect: q.Expect, Input: q.Input, Model: model, Request: q.Request, Title: title(q.Input)})
+	r, err := a.Record.StartResponse(ctx, store.NewResponse{Fence: s.fence, ConversationID: q.ConversationID, PreviousID: q.PreviousID,
+		Expect: q.Expect, Input: q.Input, Model: model, Request: q.Request, Title: title(q.Input), Key: q.Key, Fingerprint: q.Fingerprint})
+	var repeated *store.RepeatedError
 	if err != nil {
-		a.work.Done()
-		return store.Response{}, err
+		s.work.Done()
+		if errors.As(err, &repeated) {
+			r, _, err = a.Record.ReadLog(ctx, repeated.ResponseID, 0)
+		}
+		return r, err
 	}
-	reply := &reply{Response: r, question: q, provider: provider, log: a.flusher.open(r)}
-	reply.ctx, reply.cancel = context.WithCancelCause(a.ctx)
+	reply := &reply{Response: r, session: s, question: q, provider: provider, log: s.flusher.open(r)}
+	reply.ctx, reply.cancel = context.WithCancelCause(s.ctx)
 	a.mu.Lock()
 	a.replies[r.ID] = reply
 	a.mu.Unlock()
 	go func() {
-		defer a.work.Done()
+		defer s.work.Done()
 		a.write(reply)
 	}()
 	return r, nil
+}
+
+// Cancel asks for a reply to be stopped, whoever writes it. It returns at once; the reply ends as cancelled with the text it
+// has, unless it ended otherwise before. It returns store.ErrNotFound when there is no such reply.
+func (a *Advisor) Cancel(ctx context.Context, responseID string) error {
+	if err := a.Record.RequestCancel(ctx, responseID); err != nil {
+		return err
+	}
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if r := a.replies[responseID]; r != nil {
+		r.cancel(errCancelled)
+	}
+	return nil
 }
 
 // DeleteConversation erases a conversation and stops the replies that are being written in it. It returns
@@ -232,7 +267,7 @@ func (a *Advisor) Follow(ctx context.Context, responseID string, from int) iter.
 		first, last := true, time.Now()
 		var pause backoff
 		for {
-			hint, ours := a.flusher.hint(responseID) // before reading, so that no commit is missed
+			hint, ours := a.hint(responseID) // before reading, so that no commit is missed
 			r, deltas, err := a.Record.ReadLog(ctx, responseID, from)
 			switch {
 			case err == nil:
@@ -270,6 +305,16 @@ func (a *Advisor) Follow(ctx context.Context, responseID string, from int) iter.
 			timer.Stop()
 		}
 	}
+}
+
+// hint returns a channel that is closed when there may be more to read of a reply that is written here; else nil and false.
+func (a *Advisor) hint(responseID string) (<-chan struct{}, bool) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if r := a.replies[responseID]; r != nil {
+		return r.log.hint()
+	}
+	return nil, false
 }
 
 // index drains the search queue whenever there is something in it.

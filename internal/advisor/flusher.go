@@ -26,14 +26,12 @@ type flusher struct {
 	}
 	fence  store.Fence
 	log    *slog.Logger
-	fenced func() // called once when another server has taken over
-	stop   context.CancelFunc
+	fenced func() // called when another server has taken over
 
 	wake chan struct{} // holds one token while there is something to send
 
 	mu      sync.Mutex
-	waiting []*replyLog          // with rows to send, in the order they came
-	logs    map[string]*replyLog // by response id
+	waiting []*replyLog // with rows to send, in the order they came
 }
 
 // replyLog is the log of one running reply on its way to the record.
@@ -52,35 +50,27 @@ type replyLog struct {
 }
 
 func newFlusher(record Record, fence store.Fence, log *slog.Logger, fenced func()) *flusher {
-	return &flusher{record: record, fence: fence, log: log, fenced: fenced, wake: make(chan struct{}, 1), logs: map[string]*replyLog{}}
+	return &flusher{record: record, fence: fence, log: log, fenced: fenced, wake: make(chan struct{}, 1)}
 }
 
 // open starts the log of a reply; close ends it.
 func (f *flusher) open(r store.Response) *replyLog {
-	l := &replyLog{f: f, responseID: r.ID, conversationID: r.ConversationID, changed: make(chan struct{})}
-	f.mu.Lock()
-	f.logs[r.ID] = l
-	f.mu.Unlock()
-	return l
+	return &replyLog{f: f, responseID: r.ID, conversationID: r.ConversationID, changed: make(chan struct{})}
 }
 
-// close forgets the log and lets its readers look once more.
+// close lets the log's readers look once more.
 func (l *replyLog) close() {
 	l.f.mu.Lock()
 	defer l.f.mu.Unlock()
-	delete(l.f.logs, l.responseID)
 	close(l.changed)
 	l.changed = nil
 }
 
-// hint returns a channel that is closed when there may be more to read of a reply that is written here; else nil and false.
-func (f *flusher) hint(responseID string) (<-chan struct{}, bool) {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	if l := f.logs[responseID]; l != nil {
-		return l.changed, true
-	}
-	return nil, false
+// hint returns a channel that is closed at the next commit or at the end; nil and false after the end.
+func (l *replyLog) hint() (<-chan struct{}, bool) {
+	l.f.mu.Lock()
+	defer l.f.mu.Unlock()
+	return l.changed, l.changed != nil
 }
 
 // add queues a row, or lengthens the text that waits for the same flush. While too much of the reply is unsent it waits, so

@@ -15,6 +15,7 @@ import (
 // reply is a reply that this process writes.
 type reply struct {
 	store.Response
+	session  *session
 	question Question
 	provider llm.Provider
 	log      *replyLog
@@ -30,7 +31,7 @@ const finishTimeout = 8 * time.Second
 func (a *Advisor) write(r *reply) {
 	defer r.cancel(nil)
 	end := a.generate(r)
-	end.Fence, end.ConversationID, end.ResponseID = a.fence, r.ConversationID, r.ID
+	end.Fence, end.ConversationID, end.ResponseID = r.session.fence, r.ConversationID, r.ID
 	a.finish(r, end)
 	a.mu.Lock()
 	delete(a.replies, r.ID)
@@ -55,7 +56,7 @@ func (a *Advisor) finish(r *reply, end store.Finish) {
 		}
 		a.Log.Warn("the end of a reply waits for the database", "response", r.ID, "error", err)
 		// A server that is stopping leaves the rest to the next start.
-		if a.ctx.Err() != nil && pause.next >= time.Second || !pause.wait(ctx) {
+		if r.session.ctx.Err() != nil && pause.next >= time.Second || !pause.wait(ctx) {
 			return
 		}
 	}
@@ -120,6 +121,9 @@ func (a *Advisor) stopped(r *reply, err error) store.Finish {
 		defer cancel()
 		if err := r.log.flushed(ctx); err != nil {
 			a.Log.Warn("the last words of an interrupted reply were not kept", "response", r.ID, "error", err)
+		}
+		if cause == errCancelled {
+			return store.Finish{Status: store.ResponseCancelled}
 		}
 		return store.Finish{Status: store.ResponseIncomplete, IncompleteReason: ReasonInterrupted}
 	}

@@ -43,6 +43,7 @@ type Record interface {
 type Advisor interface {
 	Ask(ctx context.Context, q advisor.Question) (store.Response, error)
 	Follow(ctx context.Context, responseID string, from int) iter.Seq2[advisor.Step, error]
+	Cancel(ctx context.Context, responseID string) error
 	DeleteConversation(ctx context.Context, id string) error
 }
 
@@ -81,6 +82,7 @@ func New(cfg Config) http.Handler {
 	for pattern, handler := range map[string]func(http.ResponseWriter, *http.Request) error{
 		"POST /v1/responses":               a.createResponse,
 		"GET /v1/responses/{id}":           a.getResponse,
+		"POST /v1/responses/{id}/cancel":   a.cancelResponse,
 		"POST /v1/conversations":           a.createConversation,
 		"GET /v1/conversations":            a.listConversations,
 		"GET /v1/conversations/{id}":       a.getConversation,
@@ -150,40 +152,46 @@ func marshal(v any) []byte {
 
 // readJSON reads a request's body, a JSON object, into v. An empty body leaves v as it is.
 func readJSON(r *http.Request, v any) error {
+	_, err := readBody(r, v)
+	return err
+}
+
+// readBody is readJSON, and returns the body as it came.
+func readBody(r *http.Request, v any) ([]byte, error) {
 	if t := r.Header.Get("Content-Type"); t != "" {
 		if media, _, err := mime.ParseMediaType(t); err != nil || media != "application/json" {
-			return &Error{Status: http.StatusUnsupportedMediaType, Code: "unsupported_media_type", Message: "send the body as application/json"}
+			return nil, &Error{Status: http.StatusUnsupportedMediaType, Code: "unsupported_media_type", Message: "send the body as application/json"}
 		}
 	}
 	body, err := io.ReadAll(r.Body)
 	var tooLarge *http.MaxBytesError
 	if errors.As(err, &tooLarge) {
-		return &Error{Status: http.StatusRequestEntityTooLarge, Code: "request_too_large",
+		return nil, &Error{Status: http.StatusRequestEntityTooLarge, Code: "request_too_large",
 			Message: "the request is larger than " + strconv.FormatInt(tooLarge.Limit>>20, 10) + " MiB"}
 	}
 	if err != nil {
-		return badRequest("", "the request could not be read: %v", err)
+		return nil, badRequest("", "the request could not be read: %v", err)
 	}
 	if len(bytes.TrimSpace(body)) == 0 {
-		return nil
+		return body, nil
 	}
 	var fields map[string]json.RawMessage
 	if err := json.Unmarshal(body, &fields); err != nil {
-		return badRequest("", "the body is not a JSON object: %v", err)
+		return nil, badRequest("", "the body is not a JSON object: %v", err)
 	}
 	for name, value := range fields {
 		if err := checkText(name, value); err != nil {
-			return err
+			return nil, err
 		}
 	}
 	if err := json.Unmarshal(body, v); err != nil {
 		var wrong *json.UnmarshalTypeError
 		if errors.As(err, &wrong) {
-			return badRequest(wrong.Field, "%s cannot be a %s", wrong.Field, wrong.Value)
+			return nil, badRequest(wrong.Field, "%s cannot be a %s", wrong.Field, wrong.Value)
 		}
-		return badRequest("", "the body cannot be read: %v", err)
+		return nil, badRequest("", "the body cannot be read: %v", err)
 	}
-	return nil
+	return body, nil
 }
 
 // queryInt reads a number from the query, def where it is absent.

@@ -87,6 +87,10 @@ func toError(err error) *Error {
 		return &Error{Status: http.StatusBadRequest, Code: "conversation_locked", Param: "conversation",
 			Headers: map[string]string{"x-should-retry": "true", "retry-after-ms": strconv.Itoa(retryRunning)},
 			Message: "a reply is being written in this conversation; wait for its end"}
+	case errors.Is(err, store.ErrKeyReused):
+		return &Error{Status: http.StatusConflict, Code: "idempotency_key_reused", Param: "Idempotency-Key",
+			Headers: map[string]string{"x-should-retry": "false"},
+			Message: "this Idempotency-Key came with another request before; a new request wants a new key"}
 	case errors.As(err, &model):
 		return &Error{Status: http.StatusBadRequest, Code: "model_not_found", Param: "model", Message: model.Error()}
 	case errors.Is(err, store.ErrNotFound):

@@ -171,7 +171,7 @@ func newResponse(r store.Response, output []messageObject) (responseObject, erro
 		return o, err
 	}
 	o.Instructions, o.MaxOutputTokens, o.Reasoning = e.Instructions, e.MaxOutputTokens, e.Reasoning
-	o.SafetyIdentifier, o.PromptCacheKey = e.SafetyIdentifier, e.PromptCacheKey
+	o.SafetyIdentifier, o.PromptCacheKey, o.Background = e.SafetyIdentifier, e.PromptCacheKey, e.Background
 	if e.Metadata != nil {
 		o.Metadata = e.Metadata
 	}

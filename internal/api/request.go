@@ -55,11 +55,12 @@ type echo struct {
 	Reasoning        *reasoning        `json:"reasoning"`
 	SafetyIdentifier *string           `json:"safety_identifier"`
 	PromptCacheKey   *string           `json:"prompt_cache_key"`
+	Background       bool              `json:"background"`
 }
 
 func (q responseRequest) echo() json.RawMessage {
 	e := echo{Metadata: q.Metadata, Temperature: q.Temperature, TopP: q.TopP, MaxOutputTokens: q.MaxOutputTokens, Reasoning: q.Reasoning,
-		SafetyIdentifier: q.SafetyIdentifier, PromptCacheKey: q.PromptCacheKey}
+		SafetyIdentifier: q.SafetyIdentifier, PromptCacheKey: q.PromptCacheKey, Background: q.Background}
 	if q.Instructions != "" {
 		e.Instructions = &q.Instructions
 	}
@@ -83,8 +84,6 @@ func (q responseRequest) check() error {
 		return unsupported("truncation", "truncation: auto")
 	case q.Store != nil && !*q.Store:
 		return unsupported("store", "store: false")
-	case q.Background:
-		return unsupported("background", "background: true")
 	case len(q.Tools) > 0:
 		return unsupported("tools", "tools")
 	case q.Text.Format.Type != "" && q.Text.Format.Type != "text":

@@ -1,6 +1,8 @@
 package api
 
 import (
+	"crypto/sha256"
+	"encoding/hex"
 	"errors"
 	"fmt"
 	"net/http"
@@ -13,7 +15,8 @@ import (
 // createResponse is POST /v1/responses. Once the question is in the record the answer is 200, whatever the model does.
 func (a *API) createResponse(w http.ResponseWriter, r *http.Request) error {
 	var q responseRequest
-	if err := readJSON(r, &q); err != nil {
+	body, err := readBody(r, &q)
+	if err != nil {
 		return err
 	}
 	if err := q.check(); err != nil {
@@ -31,6 +34,11 @@ func (a *API) createResponse(w http.ResponseWriter, r *http.Request) error {
 	if question.ConversationID, question.Expect, err = q.conversation(); err != nil {
 		return err
 	}
+	if question.Key = r.Header.Get("Idempotency-Key"); len(question.Key) > maxKey {
+		return badRequest("Idempotency-Key", "Idempotency-Key is longer than %d characters", maxKey)
+	}
+	sum := sha256.Sum256(body)
+	question.Fingerprint = hex.EncodeToString(sum[:])
 	if q.PreviousResponseID != "" {
 		if question.PreviousID = parseID(responseID, q.PreviousResponseID); question.PreviousID == "" {
 			return notFound("response", q.PreviousResponseID)
@@ -50,11 +58,23 @@ func (a *API) createResponse(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	if q.Stream {
+	switch {
+	case q.Stream:
 		return a.stream(w, r, reply.ID, -1)
+	case q.Background:
+		return a.sendResponse(w, r, reply.ID)
 	}
+	return a.waitResponse(w, r, reply.ID)
+}
+
+// maxKey is the longest Idempotency-Key, in bytes.
+const maxKey = 255
+
+// waitResponse answers with a reply once it has ended.
+func (a *API) waitResponse(w http.ResponseWriter, r *http.Request, id string) error {
 	var t transcript
-	for step, err := range a.Advisor.Follow(r.Context(), reply.ID, 0) {
+	var reply store.Response
+	for step, err := range a.Advisor.Follow(r.Context(), id, 0) {
 		if err != nil {
 			return err
 		}
@@ -71,6 +91,20 @@ func (a *API) createResponse(w http.ResponseWriter, r *http.Request) error {
 	}
 	writeJSON(w, http.StatusOK, o)
 	return nil
+}
+
+// cancelResponse is POST /v1/responses/{id}/cancel: any reply that is kept can be cancelled, by any server. The answer is the
+// reply once it has ended; one that had ended stays as it is.
+func (a *API) cancelResponse(w http.ResponseWriter, r *http.Request) error {
+	id := parseID(responseID, r.PathValue("id"))
+	err := a.Advisor.Cancel(r.Context(), id)
+	if err == nil {
+		err = a.waitResponse(w, r, id)
+	}
+	if errors.Is(err, store.ErrNotFound) {
+		return notFound("response", r.PathValue("id"))
+	}
+	return err
 }
 
 // getResponse is GET /v1/responses/{id}: the reply as it is now, or with stream=true its events after starting_after.
@@ -92,6 +126,11 @@ func (a *API) getResponse(w http.ResponseWriter, r *http.Request) error {
 	default:
 		return badRequest("stream", "stream is true or false")
 	}
+	return a.sendResponse(w, r, id)
+}
+
+// sendResponse answers with a reply as it is now.
+func (a *API) sendResponse(w http.ResponseWriter, r *http.Request, id string) error {
 	reply, deltas, err := a.Record.ReadLog(r.Context(), id, 0)
 	if errors.Is(err, store.ErrNotFound) {
 		return notFound("response", r.PathValue("id"))

@@ -46,7 +46,7 @@ var rooms = []room{
 	{path: "internal/store/storetest", may: []string{"internal/store"}, testOnly: true},
 	{path: "internal/llm/llmtest", may: []string{"internal/llm"}, testOnly: true},
 	{path: "internal/testpg", testOnly: true},
-	{path: "internal/testrecord", may: []string{"internal/store", "internal/store/sqlite", "internal/testpg"},
+	{path: "internal/testrecord", may: []string{"internal/store", "internal/store/sqlite", "internal/store/storetest", "internal/testpg"},
 		testOnly: true},
 	{path: "internal/importtest", testOnly: true},
 }

@@ -60,6 +60,13 @@ type item struct {
 func Fold(deltas []Delta) (messages []Message, log string, err error) {
 	var items []item
 	var words []string
+	var text strings.Builder // of the part that is open; a long reply has very many pieces
+	endPart := func() {
+		if i := len(items) - 1; i >= 0 && len(items[i].Parts) > 0 {
+			items[i].Parts[len(items[i].Parts)-1].Text = text.String()
+		}
+		text.Reset()
+	}
 	for i, d := range deltas {
 		if d.N != i {
 			return nil, "", fmt.Errorf("store: the log of response %s has row %d where %d should be", d.ResponseID, d.N, i)
@@ -86,16 +93,17 @@ func Fold(deltas []Delta) (messages []Message, log string, err error) {
 		}
 		switch d.Kind {
 		case DeltaItem:
+			endPart()
 			items = append(items, item{Type: d.Text})
 			messages = append(messages, Message{ID: d.ItemID, ConversationID: d.ConversationID, ResponseID: d.ResponseID,
 				Position: Position{Idx: d.Item}, Role: "assistant", Status: MessageIncomplete})
 			words = append(words, "i")
 		case DeltaPart:
+			endPart()
 			items[at].Parts = append(items[at].Parts, part{Type: d.Text})
 			words = append(words, "p")
 		case DeltaText:
-			messages[at].Content += d.Text
-			items[at].Parts[d.Part].Text += d.Text
+			text.WriteString(d.Text)
 			words = append(words, strconv.Itoa(utf8.RuneCountInString(d.Text)))
 		case DeltaPartDone:
 			words = append(words, "P")
@@ -106,7 +114,13 @@ func Fold(deltas []Delta) (messages []Message, log string, err error) {
 			return nil, "", fmt.Errorf("store: row %d of the log of response %s is of unknown kind %q", i, d.ResponseID, d.Kind)
 		}
 	}
+	endPart()
 	for i, it := range items {
+		for _, p := range it.Parts {
+			text.WriteString(p.Text)
+		}
+		messages[i].Content = text.String()
+		text.Reset()
 		if it.Type == "message" && len(it.Parts) == 1 && it.Parts[0].Type == outputText {
 			continue
 		}

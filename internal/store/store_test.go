@@ -3,13 +3,23 @@
 package store_test
 
 import (
+	"bufio"
+	"bytes"
 	"context"
+	"errors"
+	"fmt"
+	"io"
 	"os"
+	"os/exec"
+	"reflect"
+	"slices"
+	"strings"
 	"sync"
 	"testing"
 	"time"
 
 	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgconn"
 	"github.com/jackc/pgx/v5/pgxpool"
 
 	"git.georgsen.dk/hwlab/internal/store"
@@ -136,5 +146,515 @@ func setTimes(t *testing.T, s storetest.Store, conversationID string, at time.Ti
 		if _, err := poolOf(s).Exec(context.Background(), sql, conversationID, at); err != nil {
 			t.Fatal(err)
 		}
+	}
+}
+
+// withParam adds a parameter to a connection string of either form.
+func withParam(dsn, key, value string) string {
+	switch {
+	case !strings.Contains(dsn, "://"):
+		return dsn + " " + key + "=" + value
+	case strings.Contains(dsn, "?"):
+		return dsn + "&" + key + "=" + value
+	}
+	return dsn + "?" + key + "=" + value
+}
+
+// schemaOf is all that the catalog says of the tables of a schema, to tell whether anything changed.
+func schemaOf(t *testing.T, conn *pgx.Conn) string {
+	t.Helper()
+	var text string
+	err := conn.QueryRow(context.Background(), `SELECT coalesce(string_agg(line, E'\n' ORDER BY line), '') FROM (
+		SELECT table_name || '.' || column_name || ' ' || data_type || ' ' || coalesce(column_default, '') || ' ' || is_nullable FROM information_schema.columns WHERE table_schema = current_schema()
+		UNION ALL SELECT indexdef FROM pg_indexes WHERE schemaname = current_schema()
+		UNION ALL SELECT conname || pg_get_constraintdef(oid) FROM pg_constraint WHERE connamespace = current_schema()::regnamespace
+		UNION ALL SELECT proname || prosrc FROM pg_proc WHERE pronamespace = current_schema()::regnamespace) x(line)`).Scan(&text)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return text
+}
+
+func TestRunMigrationsFromManyProcesses(t *testing.T) {
+	dsn := testpg.Schema(t, testpg.URL(t))
+	type process struct {
+		cmd    *exec.Cmd
+		stdin  io.WriteCloser
+		stdout *bufio.Reader
+		stderr bytes.Buffer
+	}
+	var processes []*process
+	for range 8 {
+		p := &process{cmd: exec.CommandContext(t.Context(), os.Args[0])}
+		p.cmd.Env = append(os.Environ(), migrateEnv+"="+withParam(dsn, "pool_max_conns", "2"))
+		p.cmd.Stderr = &p.stderr
+		var err error
+		if p.stdin, err = p.cmd.StdinPipe(); err != nil {
+			t.Fatal(err)
+		}
+		out, err := p.cmd.StdoutPipe()
+		if err != nil {
+			t.Fatal(err)
+		}
+		p.stdout = bufio.NewReader(out)
+		if err := p.cmd.Start(); err != nil {
+			t.Fatal(err)
+		}
+		processes = append(processes, p)
+	}
+	for _, p := range processes { // all are connected
+		if line, err := p.stdout.ReadString('\n'); line != "ready\n" {
+			t.Errorf("a process says %q, %v", line, err)
+		}
+	}
+	for _, p := range processes {
+		if err := p.stdin.Close(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for i, p := range processes {
+		if err := p.cmd.Wait(); err != nil {
+			t.Errorf("process %d: %v: %s", i, err, &p.stderr)
+		}
+	}
+	var applied int
+	if err := connect(t, dsn).QueryRow(t.Context(), `SELECT count(*) FROM schema_migrations`).Scan(&applied); err != nil || applied == 0 {
+		t.Errorf("%d migrations are noted, %v", applied, err)
+	}
+	s := openStore(t, dsn)
+	if _, err := s.CreateConversation(t.Context(), "m"); err != nil {
+		t.Error(err)
+	}
+}
+
+func TestRunMigrationsAgainChangesNothing(t *testing.T) {
+	dsn := testpg.Schema(t, testpg.URL(t))
+	s, conn := openStore(t, dsn), connect(t, dsn)
+	id, err := s.CreateConversation(t.Context(), "m")
+	if err != nil {
+		t.Fatal(err)
+	}
+	before := schemaOf(t, conn)
+	for range 3 {
+		if err := store.RunMigrations(t.Context(), s.Pool()); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if after := schemaOf(t, conn); after != before {
+		t.Errorf("the schema changed:\n%s\nbefore:\n%s", after, before)
+	}
+	if c, err := s.Summary(t.Context(), id); err != nil || c.Model != "m" {
+		t.Errorf("%+v, %v", c, err)
+	}
+}
+
+func TestRunMigrationsRefusesWhatItDoesNotKnow(t *testing.T) {
+	for name, spoil := range map[string]string{
+		"a newer schema":      `INSERT INTO schema_migrations (version, name, checksum) VALUES (999, '0999_future.sql', 'x')`,
+		"a changed migration": `UPDATE schema_migrations SET checksum = 'x' WHERE version = 1`,
+	} {
+		t.Run(name, func(t *testing.T) {
+			dsn := testpg.Schema(t, testpg.URL(t))
+			s, conn := openStore(t, dsn), connect(t, dsn)
+			if _, err := conn.Exec(t.Context(), spoil); err != nil {
+				t.Fatal(err)
+			}
+			before := schemaOf(t, conn)
+			err := store.RunMigrations(t.Context(), s.Pool())
+			var schema *store.SchemaError
+			if !errors.As(err, &schema) {
+				t.Errorf("the error is %v, want a SchemaError", err)
+			}
+			if after := schemaOf(t, conn); after != before {
+				t.Errorf("the schema changed:\n%s\nbefore:\n%s", after, before)
+			}
+		})
+	}
+}
+
+// A migration that fails in the middle leaves nothing behind.
+func TestRunMigrationsIsAllOrNothing(t *testing.T) {
+	dsn := testpg.Schema(t, testpg.URL(t))
+	conn := connect(t, dsn)
+	// In the way of a table that comes late in the file.
+	if _, err := conn.Exec(t.Context(), `CREATE VIEW search_index AS SELECT 1`); err != nil {
+		t.Fatal(err)
+	}
+	before := schemaOf(t, conn)
+	s, err := store.NewStore(t.Context(), dsn)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer s.Close()
+	if err := store.RunMigrations(t.Context(), s.Pool()); err == nil {
+		t.Fatal("it succeeds")
+	}
+	if after := schemaOf(t, conn); after != before {
+		t.Errorf("left behind:\n%s", after)
+	}
+	if _, err := conn.Exec(t.Context(), `DROP VIEW search_index`); err != nil {
+		t.Fatal(err)
+	}
+	if err := store.RunMigrations(t.Context(), s.Pool()); err != nil {
+		t.Errorf("once the way is free: %v", err)
+	}
+}
+
+// plainTables is what a program has made that knows only the contract.
+const plainTables = `
+CREATE TABLE conversations (id UUID PRIMARY KEY DEFAULT gen_random_uuid(), started_at TIMESTAMPTZ NOT NULL DEFAULT now(), model TEXT NOT NULL DEFAULT '');
+CREATE TABLE messages (id UUID PRIMARY KEY DEFAULT gen_random_uuid(), conversation_id UUID NOT NULL REFERENCES conversations(id) ON DELETE CASCADE,
+	role TEXT NOT NULL CHECK (role IN ('user','assistant','system')), content TEXT NOT NULL, created_at TIMESTAMPTZ NOT NULL DEFAULT now());`
+
+func TestAdoption(t *testing.T) {
+	ctx := t.Context()
+	dsn := testpg.Schema(t, testpg.URL(t))
+	conn := connect(t, dsn)
+	if _, err := conn.Exec(ctx, plainTables); err != nil {
+		t.Fatal(err)
+	}
+	start := time.Date(2024, 3, 1, 12, 0, 0, 0, time.UTC)
+	insert := func(conversation, content string, at time.Time) {
+		t.Helper()
+		if _, err := conn.Exec(ctx, `INSERT INTO messages (conversation_id, role, content, created_at) VALUES ($1, 'user', $2, $3)`, conversation, content, at); err != nil {
+			t.Fatal(err)
+		}
+	}
+	want := map[string][]string{}
+	var conversations []string
+	for i := range 5 {
+		var id string
+		if err := conn.QueryRow(ctx, `INSERT INTO conversations (started_at, model) VALUES ($1, $2) RETURNING id::text`, start.Add(time.Duration(i)*time.Hour), fmt.Sprint("model ", i)).Scan(&id); err != nil {
+			t.Fatal(err)
+		}
+		conversations = append(conversations, id)
+		want[id] = nil
+	}
+	// Interleaved; conversation 0 stays empty, in the others many have the same time, and the last is older than the rest.
+	for n := range 40 {
+		for i, id := range conversations[1:] {
+			text := fmt.Sprintf("adopted%d message%d", i, n)
+			insert(id, text, start.Add(time.Duration(n/(10*i+1))*time.Second))
+			want[id] = append(want[id], text)
+		}
+	}
+	for i, id := range conversations[1:] {
+		insert(id, fmt.Sprint("oldest ", i), start.Add(-time.Hour))
+		want[id] = append([]string{fmt.Sprint("oldest ", i)}, want[id]...)
+	}
+
+	s := openStore(t, dsn)
+	for i, id := range conversations {
+		c, err := s.GetConversation(ctx, id)
+		if err != nil {
+			t.Fatal(err)
+		}
+		var got []string
+		for n, m := range c.Messages {
+			got = append(got, m.Content)
+			if m.Position != (store.Position{Seq: int64(n + 1)}) || m.Status != store.MessageCompleted {
+				t.Errorf("message %d: %+v", n, m)
+			}
+		}
+		if !slices.Equal(got, want[id]) {
+			t.Errorf("conversation %d reads %q", i, got)
+		}
+		if int(c.Head) != len(want[id]) || c.MessageCount != len(want[id]) || c.Model != fmt.Sprint("model ", i) || !c.Listed || c.Title != "" || len(c.Metadata) != 0 ||
+			!c.StartedAt.Equal(start.Add(time.Duration(i)*time.Hour)) || c.UpdatedAt.Before(c.StartedAt) || c.UpdatedAt.After(c.StartedAt.Add(time.Hour)) {
+			t.Errorf("conversation %d: head %d, count %d of %d, started %v, updated %v, %+v", i, c.Head, c.MessageCount, len(want[id]), c.StartedAt, c.UpdatedAt, c.Metadata)
+		}
+	}
+	search := func(text string, n int) {
+		t.Helper()
+		hits, err := s.Search(ctx, store.SearchQuery{Text: text, Limit: 100})
+		if err != nil || len(hits) != n {
+			t.Errorf("%q finds %d messages, want %d, %v", text, len(hits), n, err)
+		}
+	}
+	list, err := s.ListConversations(ctx)
+	if err != nil || len(list) != 5 || list[0].ID != conversations[4] {
+		t.Errorf("the list: %+v, %v", list, err)
+	}
+	one := conversations[1]
+	insert(one, "foreignafterwards", start.Add(-24*time.Hour)) // whatever its time
+	if _, err := s.AddMessage(ctx, one, "user", "ours"); err != nil {
+		t.Fatal(err)
+	}
+	c, err := s.GetConversation(ctx, one)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if n := len(c.Messages); n != 43 || c.Messages[41].Content != "foreignafterwards" || c.Messages[41].Seq != 42 || c.Messages[42].Content != "ours" || c.Head != 43 || c.MessageCount != 43 {
+		t.Errorf("after a foreign insert and ours: %d messages, head %d, count %d", n, c.Head, c.MessageCount)
+	}
+	for range 2 { // before and after they are indexed
+		search("adopted2 message7", 1)
+		search("adopted1", 40)
+		search("foreignafterwards", 1)
+		for n := 1; n > 0; {
+			if n, err = s.IndexPending(ctx, 50); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	var role *store.InvalidRoleError
+	if _, err := s.AddMessage(ctx, one, "robot", "x"); !errors.As(err, &role) {
+		t.Errorf("a bad role: %v", err)
+	}
+}
+
+func TestTheTablesKeepTheContract(t *testing.T) {
+	ctx := t.Context()
+	dsn := testpg.Schema(t, testpg.URL(t))
+	s, conn := openStore(t, dsn), connect(t, dsn)
+	id, err := s.CreateConversation(ctx, "m")
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, err = s.AddMessage(ctx, id, "robot", "x")
+	var pg *pgconn.PgError
+	if !errors.As(err, &pg) || pg.Code != "23514" {
+		t.Errorf("a bad role is %v, want the database's CHECK violation", err)
+	}
+	if _, err := s.AddMessage(ctx, id, "user", "x"); err != nil {
+		t.Fatal(err)
+	}
+	// With nothing but the plain columns: a conversation made, read and deleted by somebody else.
+	var foreign string
+	if err := conn.QueryRow(ctx, `INSERT INTO conversations (model) VALUES ('theirs') RETURNING id::text`).Scan(&foreign); err != nil {
+		t.Fatal(err)
+	}
+	for _, role := range []string{"user", "assistant", "system"} {
+		if _, err := conn.Exec(ctx, `INSERT INTO messages (conversation_id, role, content) VALUES ($1, $2, 'x')`, foreign, role); err != nil {
+			t.Error(err)
+		}
+	}
+	if c, err := s.GetConversation(ctx, foreign); err != nil || len(c.Messages) != 3 || c.MessageCount != 3 || !c.Listed {
+		t.Errorf("%+v, %v", c, err)
+	}
+	if _, err := conn.Exec(ctx, `DELETE FROM conversations WHERE id IN ($1, $2)`, foreign, id); err != nil {
+		t.Fatal(err)
+	}
+	var left int
+	if err := conn.QueryRow(ctx, `SELECT count(*) FROM messages`).Scan(&left); err != nil || left != 0 {
+		t.Errorf("%d messages are left of deleted conversations, %v", left, err)
+	}
+	if _, err := s.IndexPending(ctx, 100); err != nil {
+		t.Errorf("indexing what a foreign program deleted: %v", err)
+	}
+}
+
+// One statement of a foreign program may insert many rows, of several conversations.
+func TestForeignInsertsOfManyRows(t *testing.T) {
+	ctx := t.Context()
+	dsn := testpg.Schema(t, testpg.URL(t))
+	s, conn := openStore(t, dsn), connect(t, dsn)
+	var conversations []string
+	for range 3 {
+		id, err := s.CreateConversation(ctx, "")
+		if err != nil {
+			t.Fatal(err)
+		}
+		conversations = append(conversations, id)
+	}
+	if _, err := conn.Exec(ctx, `INSERT INTO messages (conversation_id, role, content)
+		SELECT c::uuid, 'user', n::text FROM generate_series(1, 20) n, unnest($1::text[]) c`, conversations); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := conn.CopyFrom(ctx, pgx.Identifier{"messages"}, []string{"conversation_id", "role", "content"},
+		pgx.CopyFromRows([][]any{{conversations[0], "user", "copied"}, {conversations[0], "user", "copied too"}})); err != nil {
+		t.Fatal(err)
+	}
+	for i, id := range conversations {
+		want := 20
+		if i == 0 {
+			want = 22
+		}
+		c, err := s.GetConversation(ctx, id)
+		if err != nil || len(c.Messages) != want || c.MessageCount != want || int(c.Head) != want {
+			t.Fatalf("%d messages, count %d, head %d, %v", len(c.Messages), c.MessageCount, c.Head, err)
+		}
+		for n, m := range c.Messages {
+			if m.Seq != int64(n+1) || n < 20 && m.Content != fmt.Sprint(n+1) {
+				t.Errorf("message %d is number %d, %q", n, m.Seq, m.Content)
+			}
+		}
+	}
+}
+
+func TestOurOwnWritesDoNotFireTheTrigger(t *testing.T) {
+	ctx := t.Context()
+	dsn := testpg.Schema(t, testpg.URL(t))
+	s, conn := openStore(t, dsn), connect(t, dsn)
+	if _, err := conn.Exec(ctx, `CREATE OR REPLACE FUNCTION hwlab_number_foreign_message() RETURNS trigger LANGUAGE plpgsql AS $$
+		BEGIN RAISE 'the trigger fires'; END $$`); err != nil {
+		t.Fatal(err)
+	}
+	id, err := s.CreateConversation(ctx, "")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := conn.Exec(ctx, `INSERT INTO messages (conversation_id, role, content) VALUES ($1, 'user', 'x')`, id); err == nil {
+		t.Fatal("the trigger does not fire for a foreign insert")
+	}
+	if _, err := s.AddMessage(ctx, id, "user", "x"); err != nil {
+		t.Error(err)
+	}
+	f, err := s.JoinServer(ctx, store.NewID())
+	if err != nil {
+		t.Fatal(err)
+	}
+	r, err := s.StartResponse(ctx, store.NewResponse{Fence: f, ConversationID: id, Input: []store.NewMessage{{Role: "user", Content: "q"}}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := s.AppendDeltas(ctx, f, []store.Delta{{ResponseID: r.ID, ConversationID: id, Kind: store.DeltaItem, ItemID: store.NewID(), Text: "message"}}); err != nil {
+		t.Error(err)
+	}
+	if _, err := s.FinishResponse(ctx, store.Finish{Fence: f, ConversationID: id, ResponseID: r.ID, Status: store.ResponseCompleted}); err != nil {
+		t.Error(err)
+	}
+}
+
+// What a caller gives is never a part of a statement.
+func TestNothingIsInjected(t *testing.T) {
+	ctx := t.Context()
+	dsn := testpg.Schema(t, testpg.URL(t))
+	s, conn := openStore(t, dsn), connect(t, dsn)
+	canary, err := s.CreateConversationWith(ctx, store.NewConversation{Title: "canary", Metadata: map[string]string{"a": "b"}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	message, err := s.AddMessage(ctx, canary, "user", "canary")
+	if err != nil {
+		t.Fatal(err)
+	}
+	f, err := s.JoinServer(ctx, store.NewID())
+	if err != nil {
+		t.Fatal(err)
+	}
+	before := schemaOf(t, conn)
+	whole, err := s.GetConversation(ctx, canary)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, evil := range []string{
+		"'; DROP TABLE messages CASCADE; --", "' OR 1=1 --", "$$; DROP TABLE conversations CASCADE; $$", `\'; TRUNCATE conversations CASCADE; --`, "'; UPDATE conversations SET title = 'owned'; --",
+		"x', title = 'owned', model = '", "') RETURNING (SELECT 1) --", "1; SELECT pg_sleep(60)", "%' OR '%'='", "a:* | b & !c <-> 'd", "$1", "NULL", "E'\\x27'",
+	} {
+		id, err := s.CreateConversationWith(ctx, store.NewConversation{Model: evil, Title: evil, Metadata: map[string]string{evil: evil}})
+		if err != nil {
+			t.Errorf("create %q: %v", evil, err)
+		}
+		if _, err := s.AddMessage(ctx, id, "user", evil); err != nil {
+			t.Errorf("add %q: %v", evil, err)
+		}
+		if err := errors.Join(s.RenameConversation(ctx, id, evil), s.SetMetadata(ctx, id, map[string]string{evil: evil})); err != nil {
+			t.Errorf("change to %q: %v", evil, err)
+		}
+		if _, err := s.Search(ctx, store.SearchQuery{Text: evil}); err != nil {
+			t.Errorf("search %q: %v", evil, err)
+		}
+		r, err := s.StartResponse(ctx, store.NewResponse{Fence: f, ConversationID: id, Input: []store.NewMessage{{Role: "user", Content: evil}}, Model: evil, Title: evil})
+		if err != nil {
+			t.Errorf("start with %q: %v", evil, err)
+		}
+		if _, err := s.FinishResponse(ctx, store.Finish{Fence: f, ConversationID: id, ResponseID: r.ID, Status: store.ResponseFailed,
+			Error: &store.ResponseError{Code: evil, Message: evil}, IncompleteReason: evil}); err != nil {
+			t.Errorf("finish with %q: %v", evil, err)
+		}
+		// These name nothing, or are refused.
+		_, _ = s.AddMessage(ctx, evil, "user", "x")
+		_, _ = s.AddMessage(ctx, id, evil, "x")
+		_, _ = s.Message(ctx, canary, evil)
+		_, _, _ = s.ReadLog(ctx, evil, 0)
+		_, _ = s.JoinServer(ctx, evil)
+		_, _ = s.Running(ctx, evil)
+		_, _ = s.RunningIn(ctx, evil)
+		_, _ = s.List(ctx, store.ListQuery{After: &store.ListCursor{ID: evil, UpdatedAt: time.Now()}})
+		_, _ = s.FinishResponse(ctx, store.Finish{Fence: store.Fence{ServerID: evil}, ConversationID: id, ResponseID: r.ID, Status: store.ResponseStatus(evil)})
+		_ = s.AppendDeltas(ctx, f, []store.Delta{{ResponseID: r.ID, ConversationID: evil, Kind: store.DeltaKind(evil), ItemID: evil, Text: evil}})
+		_ = s.DeleteMessage(ctx, canary, evil)
+		_ = s.DeleteConversation(ctx, evil)
+		if err := s.DeleteConversation(ctx, id); err != nil {
+			t.Errorf("delete: %v", err)
+		}
+	}
+	if after := schemaOf(t, conn); after != before {
+		t.Errorf("the schema changed:\n%s", after)
+	}
+	if is, err := s.GetConversation(ctx, canary); err != nil || !reflect.DeepEqual(is, whole) {
+		t.Errorf("the canary is %+v, %v", is, err)
+	}
+	if hits, err := s.Search(ctx, store.SearchQuery{Text: "canary"}); err != nil || len(hits) != 1 || hits[0].ID != message {
+		t.Errorf("the canary's message: %+v, %v", hits, err)
+	}
+}
+
+func TestAPoolOfTwoCarriesSixteenWriters(t *testing.T) {
+	ctx := t.Context()
+	s := openStore(t, withParam(testpg.Schema(t, testpg.URL(t)), "pool_max_conns", "2"))
+	if n := s.Pool().Config().MaxConns; n != 2 {
+		t.Fatalf("the pool has %d connections", n)
+	}
+	f, err := s.JoinServer(ctx, store.NewID())
+	if err != nil {
+		t.Fatal(err)
+	}
+	shared, err := s.CreateConversation(ctx, "")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var writers sync.WaitGroup
+	for range 16 {
+		writers.Go(func() {
+			id, err := s.CreateConversation(ctx, "")
+			if err != nil {
+				t.Error(err)
+				return
+			}
+			for range 5 {
+				r, err := s.StartResponse(ctx, store.NewResponse{Fence: f, ConversationID: id, Input: []store.NewMessage{{Role: "user", Content: "q"}}})
+				if err != nil {
+					t.Error(err)
+					return
+				}
+				rows := []store.Delta{{ResponseID: r.ID, ConversationID: id, Kind: store.DeltaItem, ItemID: store.NewID(), Text: "message"}}
+				_, shares := s.AddMessage(ctx, shared, "user", "x")
+				_, ends := s.FinishResponse(ctx, store.Finish{Fence: f, ConversationID: id, ResponseID: r.ID, Status: store.ResponseCompleted})
+				_, reads := s.GetConversation(ctx, id)
+				if err := errors.Join(s.AppendDeltas(ctx, f, rows), shares, ends, reads); err != nil {
+					t.Error(err)
+				}
+			}
+		})
+	}
+	writers.Wait()
+	if c, err := s.Summary(ctx, shared); err != nil || c.MessageCount != 80 || c.Head != 80 {
+		t.Errorf("%+v, %v", c, err)
+	}
+}
+
+// After a failover a connection may be on what is now the standby: it answers 25006 and must not come back to the pool.
+func TestAReadOnlyConnectionIsDropped(t *testing.T) {
+	ctx := t.Context()
+	s := openStore(t, withParam(testpg.Schema(t, testpg.URL(t)), "pool_max_conns", "1"))
+	id, err := s.CreateConversation(ctx, "")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := s.Pool().Exec(ctx, `SET default_transaction_read_only = on`); err != nil {
+		t.Fatal(err)
+	}
+	_, err = s.AddMessage(ctx, id, "user", "on the old primary")
+	var pg *pgconn.PgError
+	if !errors.As(err, &pg) || pg.Code != "25006" {
+		t.Fatalf("the write on a read-only connection: %v", err)
+	}
+	if store.Permanent(err) {
+		t.Error("that is not for ever")
+	}
+	if _, err := s.AddMessage(ctx, id, "user", "on the new one"); err != nil {
+		t.Errorf("the next write: %v", err)
 	}
 }

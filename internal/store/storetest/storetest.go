@@ -44,6 +44,9 @@ type Store interface {
 	DeleteMessage(ctx context.Context, conversationID, id string) error
 
 	JoinServer(ctx context.Context, serverID string) (store.Fence, error)
+	Heartbeat(ctx context.Context, f store.Fence) error
+	BusyServers(ctx context.Context) ([]store.Server, error)
+	FenceOff(ctx context.Context, seen store.Server) (bool, error)
 	Running(ctx context.Context, serverID string) ([]store.Response, error)
 	RunningIn(ctx context.Context, conversationID string) (string, error)
 	StartResponse(ctx context.Context, n store.NewResponse) (store.Response, error)
@@ -51,6 +54,9 @@ type Store interface {
 	FinishResponse(ctx context.Context, f store.Finish) (store.Response, error)
 	ReadLog(ctx context.Context, responseID string, from int) (store.Response, []store.Delta, error)
 	History(ctx context.Context, r store.Response) ([]store.Message, error)
+	RequestCancel(ctx context.Context, responseID string) error
+	Unwanted(ctx context.Context, responseIDs []string) (cancelled, gone []string, err error)
+	ForgetKeys(ctx context.Context, before time.Time) (int, error)
 
 	Search(ctx context.Context, q store.SearchQuery) ([]store.Hit, error)
 	IndexPending(ctx context.Context, limit int) (int, error)
@@ -90,6 +96,8 @@ func Run(t *testing.T, e Engine) {
 		{"Replies", replyTests},
 		{"Branches", branchTests},
 		{"Ownership", ownershipTests},
+		{"Servers", serverTests},
+		{"Idempotency", idempotencyTests},
 		{"Search", searchTests},
 		{"Deletion", deletionTests},
 		{"Foreign", foreignTests},
@@ -450,14 +458,18 @@ func hitIDs(hits []store.Hit) []string {
 }
 
 // same fails unless got is want. Lists without elements are the same.
-func same(t tb, what string, got, want []string) {
+func same[T comparable](t tb, what string, got, want []T) {
 	t.Helper()
-	if len(got) == 0 && len(want) == 0 {
-		return
+	if !slices.Equal(got, want) {
+		t.Errorf("%s:\n got  %s\n want %s", what, short(quoted(got)), short(quoted(want)))
 	}
-	if !reflect.DeepEqual(got, want) {
-		t.Errorf("%s:\n got  %s\n want %s", what, short(fmt.Sprintf("%q", got)), short(fmt.Sprintf("%q", want)))
+}
+
+func quoted(list any) string {
+	if texts, ok := list.([]string); ok {
+		return fmt.Sprintf("%q", texts)
 	}
+	return fmt.Sprint(list)
 }
 
 func equal[T comparable](t tb, what string, got, want T) {

@@ -1,0 +1,185 @@
+package advisor
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"git.georgsen.dk/hwlab/internal/store"
+)
+
+// Ownership. A server shows that it lives by raising its counter. Who sees another's counter stand still for long, on its own
+// clock and while the database answered all along, fences it off and settles its replies with the text they had. A server that
+// finds itself fenced off stops what it writes, none of which it can commit any more, and joins anew.
+
+const (
+	watchEvery = 100 * time.Millisecond // how long it takes to see that a reply is unwanted
+	keepKeys   = 48 * time.Hour         // how long a retry gets the response of the first try
+)
+
+// join begins a session: the server's row is this process's from here, and what the row's last owner left is settled.
+func (a *Advisor) join(ctx, background context.Context) (*session, error) {
+	fence, err := a.Record.JoinServer(ctx, a.ServerID)
+	if err != nil {
+		return nil, err
+	}
+	if err := a.settle(ctx, fence, a.ServerID); err != nil {
+		return nil, err
+	}
+	s := &session{fence: fence}
+	s.ctx, s.end = context.WithCancelCause(context.Background())
+	s.flusher = newFlusher(a.Record, fence, a.Log, func() { s.end(errFenced) })
+	flushing, stop := context.WithCancel(background)
+	s.stopFlusher = stop
+	a.idle.Go(func() { s.flusher.run(flushing) })
+	return s, nil
+}
+
+// settle ends the replies of a server that writes no more as interrupted, with the text they had.
+func (a *Advisor) settle(ctx context.Context, fence store.Fence, serverID string) error {
+	left, err := a.Record.Running(ctx, serverID)
+	if err != nil {
+		return err
+	}
+	for _, r := range left {
+		_, err := a.Record.FinishResponse(ctx, store.Finish{Fence: fence, ConversationID: r.ConversationID, ResponseID: r.ID,
+			Status: store.ResponseIncomplete, IncompleteReason: ReasonInterrupted})
+		if err != nil && !errors.Is(err, store.ErrNotFound) {
+			return fmt.Errorf("advisor: settle an interrupted reply: %w", err)
+		}
+		a.Log.Info("settled a reply whose server had stopped", "response", r.ID, "server", serverID)
+	}
+	return nil
+}
+
+// live shows that this server lives, and joins anew after another has taken over.
+func (a *Advisor) live(ctx context.Context) {
+	forgotten := time.Time{}
+	for each(ctx, a.Heartbeat) {
+		a.mu.Lock()
+		s := a.session
+		a.mu.Unlock()
+		err := s.ctx.Err()
+		if err == nil {
+			err = a.Record.Heartbeat(ctx, s.fence)
+		}
+		switch {
+		case errors.Is(err, store.ErrFenced), context.Cause(s.ctx) == errFenced:
+			s.end(errFenced)
+			a.rejoin(ctx, s)
+		case err != nil && s.ctx.Err() == nil && ctx.Err() == nil:
+			a.Log.Warn("the database does not answer", "error", err)
+		}
+		if time.Since(forgotten) > time.Hour {
+			if _, err := a.Record.ForgetKeys(ctx, time.Now().Add(-keepKeys)); err == nil {
+				forgotten = time.Now()
+			}
+		}
+	}
+}
+
+// rejoin begins a new session once the replies of the old one have stopped.
+func (a *Advisor) rejoin(ctx context.Context, old *session) {
+	a.Log.Error("another server has taken this one's replies over; they stop here, and it joins anew")
+	old.work.Wait()
+	old.stopFlusher()
+	s, err := a.join(ctx, ctx)
+	if err != nil {
+		a.Log.Warn("joining anew waits for the database", "error", err)
+		return
+	}
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if a.closed {
+		s.end(errShutdown)
+	}
+	a.session = s
+}
+
+// watch stops the replies of this server that somebody, here or elsewhere, has cancelled or deleted.
+func (a *Advisor) watch(ctx context.Context) {
+	for each(ctx, watchEvery) {
+		a.mu.Lock()
+		ids := make([]string, 0, len(a.replies))
+		for id := range a.replies {
+			ids = append(ids, id)
+		}
+		a.mu.Unlock()
+		if len(ids) == 0 {
+			continue
+		}
+		cancelled, gone, err := a.Record.Unwanted(ctx, ids)
+		if err != nil {
+			continue // while the database is away nobody can cancel
+		}
+		a.mu.Lock()
+		for cause, ids := range map[error][]string{errCancelled: cancelled, errDeleted: gone} {
+			for _, id := range ids {
+				if r := a.replies[id]; r != nil {
+					r.cancel(cause)
+				}
+			}
+		}
+		a.mu.Unlock()
+	}
+}
+
+// takeOver settles the replies of servers that have died.
+func (a *Advisor) takeOver(ctx context.Context) {
+	type sighting struct {
+		server store.Server
+		since  time.Time
+	}
+	seen := map[string]sighting{}
+	for each(ctx, a.Heartbeat/3) {
+		servers, err := a.Record.BusyServers(ctx)
+		if err != nil {
+			clear(seen) // they may have been unable to show anything, too
+			continue
+		}
+		still := map[string]sighting{}
+		for _, server := range servers {
+			if server.ID == a.ServerID {
+				continue
+			}
+			was, known := seen[server.ID]
+			if !known || was.server != server {
+				was = sighting{server, time.Now()}
+			}
+			still[server.ID] = was
+			if time.Since(was.since) < a.DeadAfter {
+				continue
+			}
+			delete(still, server.ID)
+			if err := a.replace(ctx, server); err != nil {
+				a.Log.Warn("a dead server's replies are not settled yet", "server", server.ID, "error", err)
+			}
+		}
+		seen = still
+	}
+}
+
+// replace fences a dead server off and settles its replies. If it lives after all and shows so first, nothing happens.
+func (a *Advisor) replace(ctx context.Context, dead store.Server) error {
+	if fenced, err := a.Record.FenceOff(ctx, dead); err != nil || !fenced {
+		return err
+	}
+	a.Log.Warn("a server has died; its replies are settled here", "server", dead.ID)
+	a.mu.Lock()
+	fence := a.session.fence
+	a.mu.Unlock()
+	return a.settle(ctx, fence, dead.ID)
+}
+
+// each waits for d and reports whether ctx still goes on.
+func each(ctx context.Context, d time.Duration) bool {
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+		return true
+	case <-ctx.Done():
+		return false
+	}
+}

@@ -1,0 +1,245 @@
+package storetest
+
+import (
+	"errors"
+	"slices"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"git.georgsen.dk/hwlab/internal/store"
+)
+
+var serverTests = []test{
+	{"AHeartbeatIsSeenByOthers", heartbeatSeen},
+	{"AServerThatShowsThatItLivesIsNotFencedOff", livingNotFenced},
+	{"AServerThatIsFencedOffWritesNothingMore", fencedOff},
+	{"ACancellationIsSeenByTheOwner", cancellationSeen},
+	{"ADeletionIsSeenByTheOwner", deletionSeen},
+}
+
+// busy returns the server's row, as others see it, or false when it has no reply that runs.
+func (r *record) busy(t tb, id string) (store.Server, bool) {
+	t.Helper()
+	list, err := r.BusyServers(r.ctx)
+	if err != nil {
+		t.Fatalf("BusyServers: %v", err)
+	}
+	i := slices.IndexFunc(list, func(s store.Server) bool { return s.ID == id })
+	if i < 0 {
+		return store.Server{}, false
+	}
+	return list[i], true
+}
+
+func heartbeatSeen(t *testing.T, r *record) {
+	f := r.join(t)
+	if _, busy := r.busy(t, f.ServerID); busy {
+		t.Error("a server without a reply is busy")
+	}
+	reply := r.start(t, store.NewResponse{Fence: f, Input: user("q")})
+	before, busy := r.busy(t, f.ServerID)
+	if !busy {
+		t.Fatal("a server with a reply is not busy")
+	}
+	equal(t, "the epoch", before.Epoch, f.Epoch)
+	if err := r.Heartbeat(r.ctx, f); err != nil {
+		t.Fatal(err)
+	}
+	after, _ := r.busy(t, f.ServerID)
+	if after.Counter <= before.Counter {
+		t.Errorf("a heartbeat took the counter from %d to %d", before.Counter, after.Counter)
+	}
+	r.finish(t, f, reply, store.ResponseFailed)
+	if _, busy := r.busy(t, f.ServerID); busy {
+		t.Error("a server whose replies have ended is busy")
+	}
+	for _, wrong := range []store.Fence{{ServerID: f.ServerID, Epoch: f.Epoch + 1}, {ServerID: store.NewID(), Epoch: 1}} {
+		fails(t, "Heartbeat", r.Heartbeat(r.ctx, wrong), store.ErrFenced)
+	}
+}
+
+func livingNotFenced(t *testing.T, r *record) {
+	f := r.join(t)
+	r.start(t, store.NewResponse{Fence: f, Input: user("q")})
+	seen, _ := r.busy(t, f.ServerID)
+	if err := r.Heartbeat(r.ctx, f); err != nil {
+		t.Fatal(err)
+	}
+	if done, err := r.FenceOff(r.ctx, seen); done || err != nil {
+		t.Errorf("FenceOff of a server that has shown that it lives: %v, %v", done, err)
+	}
+	if err := r.Heartbeat(r.ctx, f); err != nil {
+		t.Errorf("it cannot go on: %v", err)
+	}
+	if done, err := r.FenceOff(r.ctx, store.Server{ID: store.NewID()}); done || err != nil {
+		t.Errorf("FenceOff of nobody: %v, %v", done, err)
+	}
+}
+
+func fencedOff(t *testing.T, r *record) {
+	dead, living := r.join(t), r.join(t)
+	reply := r.start(t, store.NewResponse{Fence: dead, Input: user("q")})
+	rows := says(reply, "shown", "late")
+	r.log(t, dead, rows[:3])
+	seen, _ := r.busy(t, dead.ServerID)
+	var done atomic.Int32
+	together(4, func(int) {
+		fenced, err := r.FenceOff(r.ctx, seen)
+		if err != nil {
+			t.Errorf("FenceOff: %v", err)
+		}
+		if fenced {
+			done.Add(1)
+		}
+	})
+	equal(t, "how many of four fenced it off", done.Load(), 1)
+	fails(t, "AppendDeltas", r.AppendDeltas(r.ctx, dead, rows[3:]), store.ErrFenced)
+	fails(t, "Heartbeat", r.Heartbeat(r.ctx, dead), store.ErrFenced)
+	_, err := r.FinishResponse(r.ctx, end(dead, reply, store.ResponseCompleted))
+	fails(t, "FinishResponse", err, store.ErrFenced)
+	ended := r.finish(t, living, reply, store.ResponseIncomplete)
+	equal(t, "the status", ended.Status, store.ResponseIncomplete)
+	same(t, "what is kept", r.line(t, reply.ConversationID, nil), []string{"q", "shown"})
+}
+
+func cancellationSeen(t *testing.T, r *record) {
+	f := r.join(t)
+	one := r.start(t, store.NewResponse{Fence: f, Input: user("q")})
+	two := r.start(t, store.NewResponse{Fence: f, Input: user("q")})
+	unwanted := func(name string, want ...string) {
+		t.Helper()
+		cancelled, gone, err := r.Unwanted(r.ctx, []string{one.ID, two.ID})
+		if err != nil || len(gone) > 0 {
+			t.Fatalf("Unwanted: %v, %v", gone, err)
+		}
+		same(t, name, cancelled, want)
+	}
+	unwanted("unwanted at first")
+	for range 2 {
+		if err := r.RequestCancel(r.ctx, two.ID); err != nil {
+			t.Fatal(err)
+		}
+	}
+	unwanted("unwanted after a cancellation", two.ID)
+	now, _ := r.readLog(t, two, 0)
+	equal(t, "the status before the owner has looked", now.Status, store.ResponseInProgress)
+	r.finish(t, f, two, store.ResponseCancelled)
+	if err := r.RequestCancel(r.ctx, two.ID); err != nil {
+		t.Errorf("a cancellation after the end: %v", err)
+	}
+	now, _ = r.readLog(t, two, 0)
+	equal(t, "the status", now.Status, store.ResponseCancelled)
+	for _, id := range []string{store.NewID(), "x", ""} {
+		fails(t, "RequestCancel", r.RequestCancel(r.ctx, id), store.ErrNotFound)
+	}
+}
+
+func deletionSeen(t *testing.T, r *record) {
+	f := r.join(t)
+	reply := r.start(t, store.NewResponse{Fence: f, Input: user("q")})
+	if err := r.DeleteConversation(r.ctx, reply.ConversationID); err != nil {
+		t.Fatal(err)
+	}
+	cancelled, gone, err := r.Unwanted(r.ctx, []string{reply.ID})
+	if err != nil || len(cancelled) > 0 || !slices.Equal(gone, []string{reply.ID}) {
+		t.Errorf("Unwanted: %v, %v, %v", cancelled, gone, err)
+	}
+	if cancelled, gone, err := r.Unwanted(r.ctx, nil); err != nil || len(cancelled)+len(gone) > 0 {
+		t.Errorf("Unwanted of none: %v, %v, %v", cancelled, gone, err)
+	}
+}
+
+var idempotencyTests = []test{
+	{"ARetryGetsTheFirstResponse", retryFirst},
+	{"RetriesAtTheSameMomentGetOneResponse", retriesTogether},
+	{"ARefusedRequestLeavesItsKeyFree", refusedFree},
+	{"OldKeysAreForgotten", keysForgotten},
+}
+
+func retryFirst(t *testing.T, r *record) {
+	conversation, f := r.create(t), r.join(t)
+	n := store.NewResponse{Fence: f, ConversationID: conversation, Input: user("q"), Key: store.NewID(), Fingerprint: "one"}
+	first := r.start(t, n)
+	repeated := func(when string) {
+		t.Helper()
+		r.sameState(t, conversation, func() {
+			_, err := r.StartResponse(r.ctx, n)
+			var again *store.RepeatedError
+			if !errors.As(err, &again) || again.ResponseID != first.ID {
+				t.Errorf("a retry %s: %v, want response %s", when, err, first.ID)
+			}
+			other := n
+			other.Fingerprint = "two"
+			_, err = r.StartResponse(r.ctx, other)
+			fails(t, "another request with the key", err, store.ErrKeyReused)
+		})
+	}
+	repeated("while it runs")
+	r.answer(t, f, first, "a")
+	repeated("after its end")
+	n.Key = store.NewID()
+	if second := r.start(t, n); second.ID == first.ID {
+		t.Error("another key got the same response")
+	}
+}
+
+func retriesTogether(t *testing.T, r *record) {
+	for range times(10) {
+		conversation, f := r.create(t), r.join(t)
+		n := store.NewResponse{Fence: f, ConversationID: conversation, Input: user("q"), Key: store.NewID(), Fingerprint: "one"}
+		var mu sync.Mutex
+		started := map[string]int{}
+		repeats := map[string]int{}
+		together(6, func(int) {
+			reply, err := r.StartResponse(r.ctx, n)
+			mu.Lock()
+			defer mu.Unlock()
+			var again *store.RepeatedError
+			switch {
+			case err == nil:
+				started[reply.ID]++
+			case errors.As(err, &again):
+				repeats[again.ResponseID]++
+			default:
+				t.Errorf("StartResponse: %v", err)
+			}
+		})
+		if len(started) != 1 || len(repeats) != 1 {
+			t.Fatalf("six at once started %v and repeated %v", started, repeats)
+		}
+		for id := range started {
+			equal(t, "repeats of "+id, repeats[id], 5)
+		}
+		equal(t, "messages", r.summary(t, conversation).MessageCount, 1)
+	}
+}
+
+func refusedFree(t *testing.T, r *record) {
+	conversation, f := r.create(t), r.join(t)
+	n := store.NewResponse{Fence: f, ConversationID: store.NewID(), Input: user("q"), Key: store.NewID(), Fingerprint: "one"}
+	_, err := r.StartResponse(r.ctx, n)
+	fails(t, "StartResponse", err, store.ErrNotFound)
+	n.ConversationID = conversation
+	r.start(t, n)
+}
+
+func keysForgotten(t *testing.T, r *record) {
+	f := r.join(t)
+	n := store.NewResponse{Fence: f, Input: user("q"), Key: store.NewID(), Fingerprint: "one"}
+	first := r.start(t, n)
+	if _, err := r.ForgetKeys(r.ctx, time.Now().Add(-time.Hour)); err != nil {
+		t.Fatal(err)
+	}
+	var again *store.RepeatedError
+	if _, err := r.StartResponse(r.ctx, n); !errors.As(err, &again) {
+		t.Errorf("a young key is forgotten: %v", err)
+	}
+	if forgotten, err := r.ForgetKeys(r.ctx, time.Now().Add(time.Hour)); err != nil || forgotten < 1 {
+		t.Errorf("ForgetKeys: %d, %v", forgotten, err)
+	}
+	if second := r.start(t, n); second.ID == first.ID {
+		t.Error("a forgotten key gives the old response")
+	}
+}
