@@ -12,6 +12,7 @@ import (
 	"net/http/httptest"
 	"strings"
 	"testing"
+	"time"
 
 	"git.georgsen.dk/hwlab/internal/advisor"
 	"git.georgsen.dk/hwlab/internal/api"
@@ -40,7 +41,8 @@ func start(t *testing.T, record testrecord.Record, id string, notes *lab.Lab) *s
 	model := llmtest.New("test-model")
 	offline := llm.NewOffline(log, advisor.NotesLibrary{Notes: notes}, advisor.ConversationLibrary{Record: record})
 	models := llm.NewCatalog(llm.CatalogConfig{Sources: []llm.Source{{Name: "test", Provider: model}}, Offline: offline, Log: log})
-	replies, err := advisor.Start(t.Context(), advisor.Config{Record: record, Models: models, Notes: notes, ServerID: id, Log: log})
+	replies, err := advisor.Start(t.Context(), advisor.Config{Record: record, Models: models, Notes: notes, ServerID: id, Log: log,
+		Heartbeat: 30 * time.Millisecond, DeadAfter: time.Second})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -107,6 +109,11 @@ func (s *server) do(method, path string, body any) (int, object) {
 
 func (s *server) raw(method, path string, body any) (int, []byte, http.Header) {
 	s.t.Helper()
+	return s.send(method, path, body, nil)
+}
+
+func (s *server) send(method, path string, body any, header http.Header) (int, []byte, http.Header) {
+	s.t.Helper()
 	var reader io.Reader
 	switch body := body.(type) {
 	case nil:
@@ -122,6 +129,9 @@ func (s *server) raw(method, path string, body any) (int, []byte, http.Header) {
 	request, err := http.NewRequestWithContext(s.t.Context(), method, s.url+path, reader)
 	if err != nil {
 		s.t.Fatal(err)
+	}
+	if header != nil {
+		request.Header = header
 	}
 	if body != nil {
 		request.Header.Set("Content-Type", "application/json")

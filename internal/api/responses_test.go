@@ -16,6 +16,7 @@ import (
 	"git.georgsen.dk/hwlab/internal/llm"
 	"git.georgsen.dk/hwlab/internal/llm/llmtest"
 	"git.georgsen.dk/hwlab/internal/store"
+	"git.georgsen.dk/hwlab/internal/testpg"
 	"git.georgsen.dk/hwlab/internal/testrecord"
 )
 
@@ -158,9 +159,10 @@ func TestAReaderLeavingStopsNothing(t *testing.T) {
 }
 
 func TestPoolOfTwoCarriesManyReplies(t *testing.T) {
-	s := start(t, testrecord.Postgres(t), store.NewID(), lab.New("", 0))
+	dsn := testpg.Schema(t, testpg.URL(t)) + "&pool_max_conns=2"
+	s := start(t, testrecord.PostgresAt(t, dsn), store.NewID(), lab.New("", 0))
 	gate := llmtest.NewGate()
-	const n = 40
+	const n = 100
 	var streams []*stream
 	for range n {
 		s.model.Script(llmtest.Step{Text: "a"}, llmtest.Step{Gate: gate, Text: "b"})

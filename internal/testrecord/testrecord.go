@@ -31,8 +31,11 @@ func SQLite(t testing.TB) Record {
 }
 
 // Postgres opens a new schema.
-func Postgres(t testing.TB) Record {
-	s, err := store.NewStore(t.Context(), testpg.Schema(t, testpg.URL(t)))
+func Postgres(t testing.TB) Record { return PostgresAt(t, testpg.Schema(t, testpg.URL(t))) }
+
+// PostgresAt opens the record that dsn names, which may be open already.
+func PostgresAt(t testing.TB, dsn string) Record {
+	s, err := store.NewStore(t.Context(), dsn)
 	if err != nil {
 		t.Fatal(err)
 	}
