@@ -35,7 +35,7 @@ func TestMain(m *testing.M) {
 
 // program is a running hwlab.
 type program struct {
-	t    *testing.T
+	t    testing.TB
 	cmd  *exec.Cmd
 	url  string
 	done chan error
@@ -58,7 +58,7 @@ func (p *program) output() string {
 }
 
 // launch starts hwlab with args and settings in a directory, and nothing of this process's own settings.
-func launch(t *testing.T, dir string, settings []string, args ...string) *program {
+func launch(t testing.TB, dir string, settings []string, args ...string) *program {
 	t.Helper()
 	p := &program{t: t, done: make(chan error, 1)}
 	self, err := os.Executable()
@@ -83,7 +83,7 @@ func launch(t *testing.T, dir string, settings []string, args ...string) *progra
 }
 
 // serveIn launches hwlab serve and waits until it listens.
-func serveIn(t *testing.T, dir string, settings ...string) *program {
+func serveIn(t testing.TB, dir string, settings ...string) *program {
 	t.Helper()
 	p := launch(t, dir, settings, "serve")
 	p.url = "http://" + p.waitFor(`listening  http://(\S+)`)

@@ -39,6 +39,7 @@ type Record interface {
 	AppendDeltas(ctx context.Context, f store.Fence, deltas []store.Delta) error
 	FinishResponse(ctx context.Context, f store.Finish) (store.Response, error)
 	ReadLog(ctx context.Context, responseID string, from int) (store.Response, []store.Delta, error)
+	ReadTails(ctx context.Context, tails []store.Tail) ([]store.TailRows, error)
 	History(ctx context.Context, r store.Response) ([]store.Message, error)
 	RequestCancel(ctx context.Context, responseID string) error
 	DeleteConversation(ctx context.Context, id string) error
@@ -78,6 +79,7 @@ type Advisor struct {
 	mu      sync.Mutex
 	closed  bool
 	session *session
+	tails   *tails
 	replies map[string]*reply // being written by this process, by id
 }
 
@@ -116,6 +118,7 @@ func Start(ctx context.Context, cfg Config) (*Advisor, error) {
 	cfg.Heartbeat = cmp.Or(cfg.Heartbeat, 3*time.Second)
 	cfg.DeadAfter = cmp.Or(cfg.DeadAfter, 15*time.Second)
 	a := &Advisor{Config: cfg, replies: map[string]*reply{}}
+	a.tails = &tails{record: cfg.Record, news: a.news, wake: make(chan struct{}, 1), waiting: map[*waiter]struct{}{}, over: map[string]time.Time{}}
 	background, stop := context.WithCancel(context.Background())
 	a.stop = stop
 	var err error
@@ -253,25 +256,26 @@ type Step struct {
 	Deltas   []store.Delta
 }
 
-// pollInterval is how often a reader looks for rows of a reply that another process writes.
-const pollInterval = 100 * time.Millisecond
-
 // keepAlive is how long a reader hears nothing at most.
 const keepAlive = 15 * time.Second
 
 // Follow yields the log of a reply from row from on as it grows, and stops after the step in which the reply has ended. The
-// first step comes at once, also without rows, and every 15 seconds there is one. It ends with store.ErrNotFound for an unknown reply or one that is deleted
-// meanwhile, and with ctx's error. A database that is away is waited for.
+// first step comes at once, also without rows, and every 15 seconds there is one. It ends with store.ErrNotFound for an
+// unknown reply or one that is deleted meanwhile, and with ctx's error. A database that is away is waited for.
 func (a *Advisor) Follow(ctx context.Context, responseID string, from int) iter.Seq2[Step, error] {
 	return func(yield func(Step, error) bool) {
-		first, last := true, time.Now()
+		var r store.Response
 		var pause backoff
-		for {
-			hint, ours := a.hint(responseID) // before reading, so that no commit is missed
-			r, deltas, err := a.Record.ReadLog(ctx, responseID, from)
+		for first := true; ; first = false {
+			// At first, and in the end: how it is, and all that is left of it.
+			was, deltas, err := a.Record.ReadLog(ctx, responseID, from)
 			switch {
 			case err == nil:
-				pause.reset()
+				r = was
+				from += len(deltas)
+				if !yield(Step{r, deltas}, nil) || r.Ended() {
+					return
+				}
 			case ctx.Err() != nil:
 				yield(Step{}, ctx.Err())
 				return
@@ -285,36 +289,34 @@ func (a *Advisor) Follow(ctx context.Context, responseID string, from int) iter.
 				}
 				continue
 			}
-			if first || len(deltas) > 0 || r.Ended() || time.Since(last) > keepAlive {
-				if !yield(Step{r, deltas}, nil) || r.Ended() {
+			// Between: what comes.
+			for over := false; !over; {
+				found := a.tails.next(ctx, responseID, from, keepAlive)
+				if ctx.Err() != nil {
+					yield(Step{}, ctx.Err())
 					return
 				}
-				last = time.Now()
+				if over = found.Over; !over {
+					from += len(found.Deltas)
+					if !yield(Step{r, found.Deltas}, nil) {
+						return
+					}
+				}
 			}
-			first, from = false, from+len(deltas)
-			wait := pollInterval
-			if ours {
-				wait *= 20 // the hint tells; this is for the one that was lost
-			}
-			timer := time.NewTimer(wait)
-			select {
-			case <-hint:
-			case <-timer.C:
-			case <-ctx.Done():
-			}
-			timer.Stop()
 		}
 	}
 }
 
-// hint returns a channel that is closed when there may be more to read of a reply that is written here; else nil and false.
-func (a *Advisor) hint(responseID string) (<-chan struct{}, bool) {
+// news says whether there is more of a reply than its first from rows, or it is over, as far as is known without asking the
+// record; ours is false for a reply that is not written here, of which nothing is known.
+func (a *Advisor) news(responseID string, from int) (fresh, ours bool) {
 	a.mu.Lock()
-	defer a.mu.Unlock()
-	if r := a.replies[responseID]; r != nil {
-		return r.log.hint()
+	r := a.replies[responseID]
+	a.mu.Unlock()
+	if r == nil {
+		return false, false
 	}
-	return nil, false
+	return r.log.committedAfter(from), true
 }
 
 // index drains the search queue whenever there is something in it.

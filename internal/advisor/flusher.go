@@ -27,6 +27,7 @@ type flusher struct {
 	fence  store.Fence
 	log    *slog.Logger
 	fenced func() // called when another server has taken over
+	commit func() // called after each commit
 
 	wake chan struct{} // holds one token while there is something to send
 
@@ -41,36 +42,29 @@ type replyLog struct {
 	conversationID string
 
 	// Under f.mu:
-	n       int           // the next row's number
-	rows    []store.Delta // not sent yet; the last may still grow
-	unsent  int           // bytes of text in rows
-	sending bool          // some are in the batch under way
-	changed chan struct{} // closed at the next commit or end
-	err     error         // why no more can be written
+	n         int           // the next row's number
+	rows      []store.Delta // not sent yet; the last may still grow
+	unsent    int           // bytes of text in rows
+	sending   bool          // some are in the batch under way
+	committed int           // how many rows are committed
+	changed   chan struct{} // closed at the next commit, or when no more can be written
+	err       error         // why no more can be written
 }
 
-func newFlusher(record Record, fence store.Fence, log *slog.Logger, fenced func()) *flusher {
-	return &flusher{record: record, fence: fence, log: log, fenced: fenced, wake: make(chan struct{}, 1)}
+func newFlusher(record Record, fence store.Fence, log *slog.Logger, fenced, commit func()) *flusher {
+	return &flusher{record: record, fence: fence, log: log, fenced: fenced, commit: commit, wake: make(chan struct{}, 1)}
 }
 
-// open starts the log of a reply; close ends it.
+// open starts the log of a reply.
 func (f *flusher) open(r store.Response) *replyLog {
 	return &replyLog{f: f, responseID: r.ID, conversationID: r.ConversationID, changed: make(chan struct{})}
 }
 
-// close lets the log's readers look once more.
-func (l *replyLog) close() {
+// committedAfter reports whether more than the first n rows are committed.
+func (l *replyLog) committedAfter(n int) bool {
 	l.f.mu.Lock()
 	defer l.f.mu.Unlock()
-	close(l.changed)
-	l.changed = nil
-}
-
-// hint returns a channel that is closed at the next commit or at the end; nil and false after the end.
-func (l *replyLog) hint() (<-chan struct{}, bool) {
-	l.f.mu.Lock()
-	defer l.f.mu.Unlock()
-	return l.changed, l.changed != nil
+	return l.committed > n
 }
 
 // add queues a row, or lengthens the text that waits for the same flush. While too much of the reply is unsent it waits, so
@@ -208,8 +202,10 @@ func (f *flusher) sent(batches []batch) {
 	defer f.mu.Unlock()
 	for _, b := range batches {
 		b.log.sending = false
+		b.log.committed += len(b.rows)
 		b.log.announce()
 	}
+	f.commit()
 }
 
 func (f *flusher) fail(err error, batches []batch) {
@@ -223,10 +219,8 @@ func (f *flusher) fail(err error, batches []batch) {
 
 // announce wakes who waits for the log to change. f.mu is held.
 func (l *replyLog) announce() {
-	if l.changed != nil {
-		close(l.changed)
-		l.changed = make(chan struct{})
-	}
+	close(l.changed)
+	l.changed = make(chan struct{})
 }
 
 // backoff is a pause between tries, growing to a second.

@@ -29,7 +29,7 @@ func (a *Advisor) join(ctx, background context.Context) (*session, error) {
 	}
 	s := &session{fence: fence}
 	s.ctx, s.end = context.WithCancelCause(context.Background())
-	s.flusher = newFlusher(a.Record, fence, a.Log, func() { s.end(errFenced) })
+	s.flusher = newFlusher(a.Record, fence, a.Log, func() { s.end(errFenced) }, a.tails.look)
 	flushing, stop := context.WithCancel(background)
 	s.stopFlusher = stop
 	a.idle.Go(func() { s.flusher.run(flushing) })

@@ -36,7 +36,7 @@ func (a *Advisor) write(r *reply) {
 	a.mu.Lock()
 	delete(a.replies, r.ID)
 	a.mu.Unlock()
-	r.log.close()
+	a.tails.ended(r.ID)
 }
 
 // finish commits the end, as often as it takes; after an unknown outcome the record says which end it was.

@@ -4,7 +4,6 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
-	"fmt"
 	"time"
 
 	"github.com/google/uuid"
@@ -159,7 +158,7 @@ func (s *Store) CreateConversationWith(ctx context.Context, c NewConversation) (
 	_, err = s.pool.Exec(ctx, `INSERT INTO conversations (id, model, title, metadata, listed)
 		VALUES ($1::uuid, $2::text, $3::text, $4::json, $5::bool)`, id, c.Model, c.Title, metadata, !c.Unlisted)
 	if err != nil {
-		return "", fmt.Errorf("store: create conversation: %w", err)
+		return "", Wrap("create conversation", err)
 	}
 	return id, nil
 }
@@ -234,14 +233,14 @@ func (s *Store) Summary(ctx context.Context, id string) (ConversationSummary, er
 	}
 	rows, err := s.pool.Query(ctx, `SELECT `+summaryColumns+` FROM conversations WHERE id = $1::uuid`, id)
 	if err != nil {
-		return ConversationSummary{}, fmt.Errorf("store: conversation: %w", err)
+		return ConversationSummary{}, Wrap("conversation", err)
 	}
 	c, err := pgx.CollectExactlyOneRow(rows, scanSummary)
 	if errors.Is(err, pgx.ErrNoRows) {
 		return c, ErrNotFound
 	}
 	if err != nil {
-		return c, fmt.Errorf("store: conversation: %w", err)
+		return c, Wrap("conversation", err)
 	}
 	return c, nil
 }
@@ -252,11 +251,11 @@ func (s *Store) ListConversations(ctx context.Context) ([]ConversationSummary, e
 	rows, err := s.pool.Query(ctx, `SELECT `+summaryColumns+` FROM conversations WHERE listed
 		ORDER BY started_at DESC, id DESC LIMIT $1::int`, ListLimit)
 	if err != nil {
-		return nil, fmt.Errorf("store: list: %w", err)
+		return nil, Wrap("list", err)
 	}
 	list, err := pgx.CollectRows(rows, scanSummary)
 	if err != nil {
-		return nil, fmt.Errorf("store: list: %w", err)
+		return nil, Wrap("list", err)
 	}
 	return list, nil
 }
@@ -278,11 +277,11 @@ func (s *Store) List(ctx context.Context, q ListQuery) (ListPage, error) {
 	rows, err := s.pool.Query(ctx, `SELECT `+summaryColumns+` FROM conversations WHERE `+where+
 		` ORDER BY updated_at `+order+`, id `+order+` LIMIT $2::int`, args...)
 	if err != nil {
-		return ListPage{}, fmt.Errorf("store: list: %w", err)
+		return ListPage{}, Wrap("list", err)
 	}
 	list, err := pgx.CollectRows(rows, scanSummary)
 	if err != nil {
-		return ListPage{}, fmt.Errorf("store: list: %w", err)
+		return ListPage{}, Wrap("list", err)
 	}
 	return q.Cut(list), nil
 }
@@ -325,7 +324,7 @@ func (s *Store) thread(ctx context.Context, q ThreadQuery) (c ConversationSummar
 		return c, page, ErrNotFound
 	}
 	if err != nil {
-		return c, page, fmt.Errorf("store: conversation: %w", err)
+		return c, page, Wrap("conversation", err)
 	}
 	return c, page, nil
 }
@@ -369,14 +368,14 @@ func (s *Store) Message(ctx context.Context, conversationID, id string) (Message
 	rows, err := s.pool.Query(ctx, `SELECT `+messageColumns+` FROM messages
 		WHERE id = $1::uuid AND conversation_id = $2::uuid AND status <> 'deleted'`, id, conversationID)
 	if err != nil {
-		return Message{}, fmt.Errorf("store: message: %w", err)
+		return Message{}, Wrap("message", err)
 	}
 	m, err := pgx.CollectExactlyOneRow(rows, scanMessage)
 	if errors.Is(err, pgx.ErrNoRows) {
 		return m, ErrNotFound
 	}
 	if err != nil {
-		return m, fmt.Errorf("store: message: %w", err)
+		return m, Wrap("message", err)
 	}
 	return m, nil
 }
@@ -404,7 +403,7 @@ func (s *Store) updateConversation(ctx context.Context, id, set string, value an
 	}
 	tag, err := s.pool.Exec(ctx, `UPDATE conversations SET `+set+` WHERE id = $1::uuid`, id, value)
 	if err != nil {
-		return fmt.Errorf("store: update conversation: %w", err)
+		return Wrap("update conversation", err)
 	}
 	if tag.RowsAffected() == 0 {
 		return ErrNotFound
@@ -437,7 +436,7 @@ func (s *Store) DeleteConversation(ctx context.Context, id string) error {
 		return err
 	})
 	if err != nil && !errors.Is(err, ErrNotFound) {
-		return fmt.Errorf("store: delete conversation: %w", err)
+		return Wrap("delete conversation", err)
 	}
 	return err
 }
@@ -473,7 +472,7 @@ func (s *Store) DeleteMessage(ctx context.Context, conversationID, id string) er
 		return err
 	})
 	if err != nil && !errors.Is(err, ErrNotFound) {
-		return fmt.Errorf("store: delete message: %w", err)
+		return Wrap("delete message", err)
 	}
 	return err
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"net"
 	"os"
 	"slices"
@@ -82,6 +83,24 @@ func (e *ConnectError) Error() string {
 
 func (e *ConnectError) Unwrap() error { return e.err }
 
+// Wrap adds what was being done to an error that is not one of this package's own, unless it says how the database was
+// reached: then it becomes a [ConnectError].
+func Wrap(doing string, err error) error {
+	var conflict *ConflictError
+	var role *InvalidRoleError
+	var repeated *RepeatedError
+	if errors.As(err, &repeated) || errors.Is(err, ErrKeyReused) || errors.Is(err, ErrNotFound) || errors.Is(err, ErrFenced) ||
+		errors.Is(err, ErrReplyRunning) || errors.As(err, &conflict) || errors.As(err, &role) {
+		return err
+	}
+	var dial *pgconn.ConnectError
+	var network *net.OpError
+	if errors.As(err, &dial) || errors.As(err, &network) {
+		return connectError(err)
+	}
+	return fmt.Errorf("store: %s: %w", doing, err)
+}
+
 // SQLSTATEs, https://www.postgresql.org/docs/15/errcodes-appendix.html.
 const (
 	codeReadOnlyTransaction  = "25006"
@@ -124,6 +143,8 @@ func connectError(err error) error {
 		e.Reason = "nothing listens at its host and port; is PostgreSQL running?"
 	case errors.Is(err, os.ErrNotExist):
 		e.Reason = "its socket does not exist; is PostgreSQL running?"
+	case errors.Is(err, io.ErrUnexpectedEOF), errors.Is(err, syscall.ECONNRESET), errors.Is(err, syscall.EPIPE):
+		e.Reason = "the connection broke"
 	case strings.Contains(err.Error(), "tls"):
 		e.Reason = "TLS could not be agreed on; see sslmode"
 	}

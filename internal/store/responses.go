@@ -4,7 +4,6 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
-	"fmt"
 	"time"
 
 	"github.com/jackc/pgx/v5"
@@ -233,7 +232,7 @@ func claimKey(ctx context.Context, tx pgx.Tx, n NewResponse, responseID string) 
 func (s *Store) ForgetKeys(ctx context.Context, before time.Time) (int, error) {
 	tag, err := s.pool.Exec(ctx, `DELETE FROM idempotency WHERE created_at < $1::timestamptz`, before)
 	if err != nil {
-		return 0, fmt.Errorf("store: forget keys: %w", err)
+		return 0, Wrap("forget keys", err)
 	}
 	return int(tag.RowsAffected()), nil
 }
@@ -282,7 +281,7 @@ func (s *Store) AppendDeltas(ctx context.Context, f Fence, deltas []Delta) error
 		) SELECT count(*) FROM fence`,
 		f.ServerID, f.Epoch, responses, conversations, ns, kinds, items, parts, itemIDs, texts).Scan(&held)
 	if err != nil {
-		return fmt.Errorf("store: append to log: %w", err)
+		return Wrap("append to log", err)
 	}
 	if held == 0 {
 		return ErrFenced
@@ -403,7 +402,7 @@ func (s *Store) ReadLog(ctx context.Context, responseID string, from int) (Respo
 		           FROM response_deltas WHERE response_id = r.id AND n >= $2::int) d
 		WHERE r.id = $1::uuid`, responseID, from)
 	if err != nil {
-		return Response{}, nil, fmt.Errorf("store: read log: %w", err)
+		return Response{}, nil, Wrap("read log", err)
 	}
 	var log string
 	var ns, items, parts []int
@@ -415,7 +414,7 @@ func (s *Store) ReadLog(ctx context.Context, responseID string, from int) (Respo
 		return Response{}, nil, ErrNotFound
 	}
 	if err != nil {
-		return Response{}, nil, fmt.Errorf("store: read log: %w", err)
+		return Response{}, nil, Wrap("read log", err)
 	}
 	deltas := make([]Delta, len(ns))
 	for i := range deltas {
@@ -443,7 +442,7 @@ func (s *Store) History(ctx context.Context, r Response) ([]Message, error) {
 		err := s.pool.QueryRow(ctx, `SELECT seq, idx FROM messages WHERE id = $1::uuid AND conversation_id = $2::uuid`,
 			r.ParentID, r.ConversationID).Scan(&tip.Seq, &tip.Idx)
 		if err != nil && !errors.Is(err, pgx.ErrNoRows) {
-			return nil, fmt.Errorf("store: history: %w", err)
+			return nil, Wrap("history", err)
 		}
 	}
 	page, err := s.Thread(ctx, ThreadQuery{ConversationID: r.ConversationID, Tip: &tip})
@@ -455,7 +454,7 @@ func (s *Store) outputs(ctx context.Context, r Response) ([]Message, error) {
 	page, err := readLine(ctx, s.pool, ThreadQuery{ConversationID: r.ConversationID, Tombstones: true},
 		[]Stretch{{Position{r.Seq, 0}, Position{r.Seq, lastPosition.Idx}}})
 	if err != nil {
-		return nil, fmt.Errorf("store: read log: %w", err)
+		return nil, Wrap("read log", err)
 	}
 	return page.Messages, nil
 }
@@ -524,13 +523,49 @@ func jsonArg(text json.RawMessage) *string {
 	return &s
 }
 
-// Wrap adds what was being done to an error that is not one of this package's own.
-func Wrap(doing string, err error) error {
-	var conflict *ConflictError
-	var role *InvalidRoleError
-	var repeated *RepeatedError
-	if errors.As(err, &repeated) || errors.Is(err, ErrKeyReused) || errors.Is(err, ErrNotFound) || errors.Is(err, ErrFenced) || errors.Is(err, ErrReplyRunning) || errors.As(err, &conflict) || errors.As(err, &role) {
-		return err
+// Tail is a place in the log of a reply from which somebody reads on.
+type Tail struct {
+	ResponseID string
+	From       int // the row to read next
+}
+
+// TailRows is what was found at a Tail.
+type TailRows struct {
+	Deltas []Delta // in order; their ConversationID is not set
+	Over   bool    // the reply has ended or is gone: ReadLog says how, and has the rows
+}
+
+// ReadTails reads on at many places at once, in one statement and as of one moment: for each tail, what [Store.ReadLog] would
+// give of a reply that runs.
+func (s *Store) ReadTails(ctx context.Context, tails []Tail) ([]TailRows, error) {
+	ids, froms := make([]string, len(tails)), make([]int32, len(tails))
+	for i, t := range tails {
+		ids[i], froms[i] = t.ResponseID, int32(t.From)
 	}
-	return fmt.Errorf("store: %s: %w", doing, err)
+	found := make([]TailRows, len(tails))
+	rows, err := s.pool.Query(ctx, `SELECT u.i::int, r.id IS NULL OR r.ended_at IS NOT NULL, coalesce(d.n, -1), coalesce(d.kind, ''),
+			coalesce(d.item, 0), coalesce(d.part, 0), d.item_id, coalesce(d.text, '')
+		  FROM unnest($1::uuid[], $2::int[]) WITH ORDINALITY u(id, n, i)
+		  LEFT JOIN responses r ON r.id = u.id
+		  LEFT JOIN LATERAL (SELECT * FROM response_deltas WHERE response_id = u.id AND n >= u.n ORDER BY n LIMIT 10000) d ON true
+		 ORDER BY u.i, d.n`, ids, froms)
+	if err != nil {
+		return nil, Wrap("read tails", err)
+	}
+	var i int
+	var over bool
+	var d Delta
+	_, err = pgx.ForEachRow(rows, []any{&i, &over, &d.N, &d.Kind, &d.Item, &d.Part, (*uuidText)(&d.ItemID), &d.Text}, func() error {
+		t := &found[i-1]
+		t.Over = over
+		if d.N >= 0 && !over {
+			d.ResponseID = ids[i-1]
+			t.Deltas = append(t.Deltas, d)
+		}
+		return nil
+	})
+	if err != nil {
+		return nil, Wrap("read tails", err)
+	}
+	return found, nil
 }

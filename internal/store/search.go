@@ -2,7 +2,6 @@ package store
 
 import (
 	"context"
-	"fmt"
 	"slices"
 	"strings"
 	"time"
@@ -64,7 +63,7 @@ func (s *Store) Search(ctx context.Context, q SearchQuery) ([]Hit, error) {
 		pgx.QueryExecModeExec, // a plan for all queries is a bad one for each
 		match.tsquery(), match.tsqueries(), q.Size(), searchQueued)
 	if err != nil {
-		return nil, fmt.Errorf("store: search: %w", err)
+		return nil, Wrap("search", err)
 	}
 	hits, err := pgx.CollectRows(rows, func(row pgx.CollectableRow) (h Hit, err error) {
 		var queued bool
@@ -75,7 +74,7 @@ func (s *Store) Search(ctx context.Context, q SearchQuery) ([]Hit, error) {
 		return h, err
 	})
 	if err != nil {
-		return nil, fmt.Errorf("store: search: %w", err)
+		return nil, Wrap("search", err)
 	}
 	return q.Newest(hits), nil
 }
@@ -172,7 +171,7 @@ func (s *Store) IndexPending(ctx context.Context, limit int) (int, error) {
 		return err
 	})
 	if err != nil {
-		return 0, fmt.Errorf("store: index: %w", err)
+		return 0, Wrap("index", err)
 	}
 	return taken, nil
 }

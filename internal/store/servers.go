@@ -3,7 +3,6 @@ package store
 import (
 	"context"
 	"errors"
-	"fmt"
 
 	"github.com/jackc/pgx/v5"
 )
@@ -36,11 +35,11 @@ func (s *Store) JoinServer(ctx context.Context, serverID string) (Fence, error) 
 	err := s.pool.QueryRow(ctx, `INSERT INTO servers (id, epoch) VALUES ($1::uuid, 1)
 		ON CONFLICT (id) DO UPDATE SET epoch = servers.epoch + 1, started_at = now() RETURNING epoch`, serverID).Scan(&f.Epoch)
 	if err != nil {
-		return f, fmt.Errorf("store: join server: %w", err)
+		return f, Wrap("join server", err)
 	}
 	_, err = s.pool.Exec(ctx, `DELETE FROM response_deltas d WHERE NOT EXISTS (SELECT FROM responses WHERE id = d.response_id)`)
 	if err != nil {
-		return f, fmt.Errorf("store: join server: %w", err)
+		return f, Wrap("join server", err)
 	}
 	return f, nil
 }
@@ -49,7 +48,7 @@ func (s *Store) JoinServer(ctx context.Context, serverID string) (Fence, error) 
 func (s *Store) Heartbeat(ctx context.Context, f Fence) error {
 	tag, err := s.pool.Exec(ctx, `UPDATE servers SET counter = counter + 1 WHERE id = $1::uuid AND epoch = $2::bigint`, f.ServerID, f.Epoch)
 	if err != nil {
-		return fmt.Errorf("store: heartbeat: %w", err)
+		return Wrap("heartbeat", err)
 	}
 	if tag.RowsAffected() == 0 {
 		return ErrFenced
@@ -62,14 +61,14 @@ func (s *Store) BusyServers(ctx context.Context) ([]Server, error) {
 	rows, err := s.pool.Query(ctx, `SELECT id, epoch, counter FROM servers
 		WHERE id IN (SELECT server_id FROM responses WHERE ended_at IS NULL)`)
 	if err != nil {
-		return nil, fmt.Errorf("store: servers: %w", err)
+		return nil, Wrap("servers", err)
 	}
 	list, err := pgx.CollectRows(rows, func(row pgx.CollectableRow) (v Server, err error) {
 		err = row.Scan((*uuidText)(&v.ID), &v.Epoch, &v.Counter)
 		return v, err
 	})
 	if err != nil {
-		return nil, fmt.Errorf("store: servers: %w", err)
+		return nil, Wrap("servers", err)
 	}
 	return list, nil
 }
@@ -80,7 +79,7 @@ func (s *Store) FenceOff(ctx context.Context, seen Server) (bool, error) {
 	tag, err := s.pool.Exec(ctx, `UPDATE servers SET epoch = epoch + 1 WHERE id = $1::uuid AND epoch = $2::bigint AND counter = $3::bigint`,
 		seen.ID, seen.Epoch, seen.Counter)
 	if err != nil {
-		return false, fmt.Errorf("store: fence off: %w", err)
+		return false, Wrap("fence off", err)
 	}
 	return tag.RowsAffected() > 0, nil
 }
@@ -93,11 +92,11 @@ func (s *Store) Running(ctx context.Context, serverID string) ([]Response, error
 	rows, err := s.pool.Query(ctx, `SELECT `+responseColumns+` FROM responses r JOIN conversations c ON c.id = r.conversation_id
 		WHERE r.server_id = $1::uuid AND r.ended_at IS NULL ORDER BY r.created_at, r.id`, serverID)
 	if err != nil {
-		return nil, fmt.Errorf("store: running replies: %w", err)
+		return nil, Wrap("running replies", err)
 	}
 	list, err := pgx.CollectRows(rows, scanResponse)
 	if err != nil {
-		return nil, fmt.Errorf("store: running replies: %w", err)
+		return nil, Wrap("running replies", err)
 	}
 	return list, nil
 }
@@ -111,7 +110,7 @@ func (s *Store) RunningIn(ctx context.Context, conversationID string) (string, e
 	err := s.pool.QueryRow(ctx, `SELECT id FROM responses WHERE conversation_id = $1::uuid AND ended_at IS NULL
 		ORDER BY seq DESC LIMIT 1`, conversationID).Scan((*uuidText)(&id))
 	if err != nil && !errors.Is(err, pgx.ErrNoRows) {
-		return "", fmt.Errorf("store: running reply: %w", err)
+		return "", Wrap("running reply", err)
 	}
 	return id, nil
 }
@@ -124,7 +123,7 @@ func (s *Store) RequestCancel(ctx context.Context, responseID string) error {
 	}
 	tag, err := s.pool.Exec(ctx, `UPDATE responses SET cancel_requested = true WHERE id = $1::uuid`, responseID)
 	if err != nil {
-		return fmt.Errorf("store: cancel: %w", err)
+		return Wrap("cancel", err)
 	}
 	if tag.RowsAffected() == 0 {
 		return ErrNotFound
@@ -138,7 +137,7 @@ func (s *Store) Unwanted(ctx context.Context, responseIDs []string) (cancelled, 
 	rows, err := s.pool.Query(ctx, `SELECT u.id, r.id IS NULL FROM unnest($1::uuid[]) u(id) LEFT JOIN responses r ON r.id = u.id
 		WHERE r.id IS NULL OR r.cancel_requested`, responseIDs)
 	if err != nil {
-		return nil, nil, fmt.Errorf("store: unwanted: %w", err)
+		return nil, nil, Wrap("unwanted", err)
 	}
 	var id uuidText
 	var deleted bool
@@ -150,7 +149,7 @@ func (s *Store) Unwanted(ctx context.Context, responseIDs []string) (cancelled, 
 		}
 		return nil
 	}); err != nil {
-		return nil, nil, fmt.Errorf("store: unwanted: %w", err)
+		return nil, nil, Wrap("unwanted", err)
 	}
 	return cancelled, gone, nil
 }

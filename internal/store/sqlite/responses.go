@@ -310,3 +310,28 @@ func scanDelta(row scanner) (d store.Delta, err error) {
 	err = row.Scan(&d.ResponseID, &d.ConversationID, &d.N, &d.Kind, &d.Item, &d.Part, &d.ItemID, &d.Text)
 	return d, err
 }
+
+// ReadTails reads on at many places at once, as of one moment: for each tail, what [Store.ReadLog] would give of a reply that
+// runs.
+func (s *Store) ReadTails(ctx context.Context, tails []store.Tail) ([]store.TailRows, error) {
+	found := make([]store.TailRows, len(tails))
+	err := s.read(ctx, func(t tx) error {
+		for i, tail := range tails {
+			var running bool
+			err := t.get(`SELECT EXISTS (SELECT 1 FROM responses WHERE id = ? AND ended_at IS NULL)`, []any{tail.ResponseID}, &running)
+			if err != nil {
+				return err
+			}
+			if found[i].Over = !running; !running {
+				continue
+			}
+			found[i].Deltas, err = collect(t, scanDelta, `SELECT `+deltaColumns+` FROM response_deltas WHERE response_id = ? AND n >= ? ORDER BY n`,
+				tail.ResponseID, tail.From)
+			if err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+	return found, wrap("read tails", err)
+}

@@ -53,6 +53,7 @@ type Store interface {
 	AppendDeltas(ctx context.Context, f store.Fence, deltas []store.Delta) error
 	FinishResponse(ctx context.Context, f store.Finish) (store.Response, error)
 	ReadLog(ctx context.Context, responseID string, from int) (store.Response, []store.Delta, error)
+	ReadTails(ctx context.Context, tails []store.Tail) ([]store.TailRows, error)
 	History(ctx context.Context, r store.Response) ([]store.Message, error)
 	RequestCancel(ctx context.Context, responseID string) error
 	Unwanted(ctx context.Context, responseIDs []string) (cancelled, gone []string, err error)

@@ -1,0 +1,137 @@
+package advisor
+
+import (
+	"context"
+	"maps"
+	"sync"
+	"time"
+
+	"git.georgsen.dk/hwlab/internal/store"
+)
+
+// Readers of running replies read the log together: one statement for all who wait, the next as soon as the last has ended.
+// So what a thousand readers cost the database is one read a flush, and a lone reader waits for nothing but its own.
+
+// pollInterval is how often the log of a reply that another server writes is looked at.
+const pollInterval = 100 * time.Millisecond
+
+type tails struct {
+	record interface {
+		ReadTails(ctx context.Context, tails []store.Tail) ([]store.TailRows, error)
+	}
+	news func(responseID string, from int) (fresh, ours bool) // what is known without asking
+
+	wake chan struct{} // holds one token while there may be something to read
+
+	mu      sync.Mutex
+	running bool // somebody reads; true while somebody waits
+	waiting map[*waiter]struct{}
+	over    map[string]time.Time // replies written here that have ended just now
+}
+
+// waiter is a reader that has read all there was.
+type waiter struct {
+	tail  store.Tail
+	found chan store.TailRows // gets one
+}
+
+// next waits until there is more of a reply than its first from rows, or it is over, or ctx or patience ends: then it returns
+// nothing.
+func (t *tails) next(ctx context.Context, responseID string, from int, patience time.Duration) store.TailRows {
+	w := &waiter{store.Tail{ResponseID: responseID, From: from}, make(chan store.TailRows, 1)}
+	t.mu.Lock()
+	t.waiting[w] = struct{}{}
+	_, over := t.over[responseID]
+	if !t.running {
+		t.running = true
+		go t.run()
+	}
+	t.mu.Unlock()
+	if fresh, _ := t.news(responseID, from); fresh || over { // looked at after waiting, so that no commit is missed
+		t.look()
+	}
+	timer := time.NewTimer(patience)
+	defer timer.Stop()
+	select {
+	case found := <-w.found:
+		return found
+	case <-ctx.Done():
+	case <-timer.C:
+	}
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	delete(t.waiting, w)
+	return store.TailRows{}
+}
+
+// look lets the log be read again for those who wait and for whom there is something new.
+func (t *tails) look() {
+	select {
+	case t.wake <- struct{}{}:
+	default:
+	}
+}
+
+// ended lets those who wait for a reply that was written here see its end at once.
+func (t *tails) ended(responseID string) {
+	t.mu.Lock()
+	maps.DeleteFunc(t.over, func(_ string, at time.Time) bool { return time.Since(at) > 10*pollInterval })
+	t.over[responseID] = time.Now()
+	t.mu.Unlock()
+	t.look()
+}
+
+// run reads for those who wait, as long as somebody does.
+func (t *tails) run() {
+	poll := time.NewTicker(pollInterval)
+	defer poll.Stop()
+	for {
+		all := false // also for replies of which nothing is known here
+		select {
+		case <-t.wake:
+		case <-poll.C:
+			all = true
+		}
+		t.mu.Lock()
+		if len(t.waiting) == 0 {
+			t.running = false
+			t.mu.Unlock()
+			return
+		}
+		var ready, rest []*waiter
+		for w := range t.waiting {
+			if _, over := t.over[w.tail.ResponseID]; over {
+				ready = append(ready, w)
+			} else {
+				rest = append(rest, w)
+			}
+		}
+		t.mu.Unlock()
+		for _, w := range rest {
+			if fresh, ours := t.news(w.tail.ResponseID, w.tail.From); fresh || all && !ours {
+				ready = append(ready, w)
+			}
+		}
+		asked := make([]store.Tail, len(ready))
+		for i, w := range ready {
+			asked[i] = w.tail
+		}
+		if len(ready) == 0 {
+			continue
+		}
+		ctx, cancel := context.WithTimeout(context.Background(), keepAlive)
+		found, err := t.record.ReadTails(ctx, asked)
+		cancel()
+		if err != nil {
+			continue // the next look is at most an interval away
+		}
+		t.mu.Lock()
+		for i, w := range ready {
+			if _, waits := t.waiting[w]; waits && (found[i].Over || len(found[i].Deltas) > 0) {
+				delete(t.waiting, w)
+				w.found <- found[i]
+			}
+		}
+		t.mu.Unlock()
+	}
+}
