@@ -17,6 +17,7 @@ var serverTests = []test{
 	{"AServerThatIsFencedOffWritesNothingMore", fencedOff},
 	{"ACancellationIsSeenByTheOwner", cancellationSeen},
 	{"ADeletionIsSeenByTheOwner", deletionSeen},
+	{"ManyTailsAreReadAtOnce", tailsRead},
 }
 
 // busy returns the server's row, as others see it, or false when it has no reply that runs.
@@ -241,5 +242,44 @@ func keysForgotten(t *testing.T, r *record) {
 	}
 	if second := r.start(t, n); second.ID == first.ID {
 		t.Error("a forgotten key gives the old response")
+	}
+}
+
+func tailsRead(t *testing.T, r *record) {
+	f := r.join(t)
+	running := r.start(t, store.NewResponse{Fence: f, Input: user("q")})
+	r.log(t, f, says(running, "one", "two"))
+	silent := r.start(t, store.NewResponse{Fence: f, Input: user("q")})
+	ended := r.turn(t, store.NewResponse{Fence: f, Input: user("q")}, "a")
+	_, rows := r.readLog(t, running, 0)
+	var tails []store.Tail
+	for from := range len(rows) + 2 {
+		tails = append(tails, store.Tail{ResponseID: running.ID, From: from})
+	}
+	tails = append(tails, store.Tail{ResponseID: silent.ID}, store.Tail{ResponseID: ended.ID}, store.Tail{ResponseID: store.NewID()})
+	found, err := r.ReadTails(r.ctx, tails)
+	if err != nil || len(found) != len(tails) {
+		t.Fatalf("ReadTails of %d: %d, %v", len(tails), len(found), err)
+	}
+	for from := range len(rows) + 2 {
+		want := rows[min(from, len(rows)):]
+		if found[from].Over {
+			t.Errorf("from %d the reply is over", from)
+		}
+		same(t, "the rows", deltaTexts(found[from].Deltas), deltaTexts(want))
+		for i, d := range found[from].Deltas {
+			w := want[i]
+			w.ConversationID, d.ConversationID = "", ""
+			equal(t, "a row", d, w)
+		}
+	}
+	rest := found[len(rows)+2:]
+	for i, want := range []bool{false, true, true} {
+		if rest[i].Over != want || len(rest[i].Deltas) > 0 {
+			t.Errorf("tail %d of a silent, an ended and an unknown reply: %+v", i, rest[i])
+		}
+	}
+	if found, err := r.ReadTails(r.ctx, nil); err != nil || len(found) != 0 {
+		t.Errorf("ReadTails of none: %v, %v", found, err)
 	}
 }

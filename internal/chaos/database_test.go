@@ -1,0 +1,47 @@
+package chaos
+
+import (
+	"fmt"
+	"strings"
+	"testing"
+	"time"
+)
+
+func contains(p *process, text string) bool { return strings.Contains(p.output(), text) }
+
+func TestKillTheDatabase(t *testing.T) {
+	t.Parallel()
+	random, pg := dice(t), cluster(t)
+	p := serve(t, t.TempDir(), append(model(t), "HWLAB_DATABASE_URL="+pg.URL())...)
+	rounds := times(2, 20)
+	for round := range rounds {
+		var replies []*reply
+		for i := range 6 {
+			r := ask(p, speech{Tag: fmt.Sprintf("%d.%d", round, i), Words: 200 + random.IntN(300), Pace: between(random, time.Millisecond, 6*time.Millisecond)})
+			replies = append(replies, r)
+		}
+		for _, r := range replies {
+			wait(t, "a reply has begun", r.readers[0].begun, 20*time.Second)
+			r.join(p)
+		}
+		moment := time.NewTimer(between(random, 0, 300*time.Millisecond))
+		<-moment.C
+		must(t, pg.Kill())
+		away := between(random, 0, 5*time.Second)
+		if !full {
+			away = between(random, 0, 2*time.Second)
+		} else if round == rounds-1 {
+			away = 28 * time.Second
+		}
+		<-time.After(away)
+		must(t, pg.Restart())
+		for _, r := range replies {
+			r.completes(t, 30*time.Second)
+		}
+		for _, r := range replies {
+			r.kept(t, p, random)
+			r.goesOn(t, p)
+		}
+	}
+	p.stop()
+}
