@@ -25,7 +25,7 @@ BENCHTIME ?= 1x
 BENCHPKG  ?= ./internal/store
 
 .NOTPARALLEL:
-.PHONY: build run test test-short test-deps lint bench clean
+.PHONY: build run test test-short chaos test-deps lint bench clean
 
 build: ## the program, into bin/hwlab
 	CGO_ENABLED=0 $(GO) build -trimpath -o bin/hwlab ./cmd/hwlab
@@ -38,6 +38,9 @@ test: test-deps lint ## everything
 
 test-short: test-deps lint ## everything but the long tests
 	CGO_ENABLED=1 $(GO) test $(RACE) -tags integration -count=1 -timeout $(TIMEOUT) -short $(TESTFLAGS) $(PKG)
+
+chaos: test-deps ## the long form of internal/chaos: crashes, broken networks, full disks, many times each
+	HWLAB_CHAOS=full CGO_ENABLED=1 $(GO) test $(RACE) -count=1 -timeout 60m -v $(TESTFLAGS) ./internal/chaos
 
 test-deps: ## find or install PostgreSQL, Chromium and a C compiler
 	@scripts/test-deps

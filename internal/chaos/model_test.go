@@ -66,7 +66,9 @@ func model(t *testing.T) []string {
 		fmt.Fprint(w, `{"object":"list","data":[{"id":"talker","object":"model","created":0,"owned_by":"chaos"}]}`)
 	})
 	mux.HandleFunc("POST /v1/chat/completions", func(w http.ResponseWriter, r *http.Request) {
-		var asked struct{ Messages []struct{ Role, Content string } }
+		var asked struct {
+			Messages []struct{ Role, Content string }
+		}
 		if err := json.NewDecoder(r.Body).Decode(&asked); err != nil {
 			http.Error(w, err.Error(), http.StatusBadRequest)
 			return

@@ -48,6 +48,7 @@ var rooms = []room{
 	{path: "internal/testpg", testOnly: true},
 	{path: "internal/testrecord", may: []string{"internal/store", "internal/store/sqlite", "internal/store/storetest", "internal/testpg"},
 		testOnly: true},
+	{path: "internal/chaos", tests: []string{"internal/advisor", "internal/store", "internal/llm", "internal/lab"}, testOnly: true},
 	{path: "internal/importtest", testOnly: true},
 }
 
@@ -58,9 +59,9 @@ var owned = []struct {
 	tests  []string // these rooms' tests
 }{
 	{module: "github.com/jackc/pgx/v5", by: []string{"internal/store", "internal/testpg"},
-		tests: []string{"internal/archive", "cmd/hwlab"}},
+		tests: []string{"internal/archive", "internal/chaos", "cmd/hwlab"}},
 	{module: "modernc.org/sqlite", by: []string{"internal/store/sqlite"},
-		tests: []string{"internal/archive", "cmd/hwlab"}},
+		tests: []string{"internal/archive", "internal/chaos", "cmd/hwlab"}},
 }
 
 // pkg is what `go list -json` says of a package.

@@ -105,7 +105,7 @@ type tab struct {
 func browser(t *testing.T) func() *tab {
 	t.Helper()
 	path := ""
-	for _, name := range []string{"chromium", "chromium-browser", "google-chrome", "google-chrome-stable"} {
+	for _, name := range []string{"headless_shell", "headless-shell", "chromium", "chromium-browser", "google-chrome", "google-chrome-stable"} {
 		if found, err := exec.LookPath(name); err == nil {
 			path = found
 			break
@@ -295,6 +295,23 @@ func TestAReloadInMidReplyShowsItAllAndGoesOn(t *testing.T) {
 	gate.Open()
 	b.settled(2)
 	b.waitText("The first half. The second half.")
+}
+
+func TestStopKeepsWhatHasArrived(t *testing.T) {
+	s := newServer(t, testrecord.SQLite(t), "", "")
+	b := browser(t)()
+	gate := llmtest.NewGate()
+	s.model.Script(llmtest.Step{Text: "So far, so good."}, llmtest.Step{Gate: gate, Text: "never"})
+	b.open(s.url("/"))
+	b.send("Tell me")
+	b.waitText("So far, so good.")
+	b.click(button("Stop"))
+	b.settled(2)
+	b.waitText("The reply was stopped.")
+	b.do(chromedp.Reload())
+	b.waitText("The reply was stopped.")
+	b.waitText("So far, so good.")
+	b.wait(button("Send"))
 }
 
 func TestThePageWorksFromAnotherMachineOverPlainHTTP(t *testing.T) {

@@ -349,7 +349,7 @@ func (reply *modelReply) end() *store.Position {
 
 func likeTheModel(t *testing.T, r *record) {
 	f := r.join(t)
-	check(t, 50, func(rt *rapid.T) {
+	check(t, 30, func(rt *rapid.T) {
 		m := &model{rows: map[store.Position]*modelRow{}}
 		conversation := r.create(rt)
 		serial := 0

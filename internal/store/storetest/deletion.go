@@ -134,7 +134,7 @@ func deletionWhileRunning(t *testing.T, r *record) {
 
 // Whatever falls together with a deletion either came before it or finds nothing; nothing is left of it.
 func deletionWhileEverything(t *testing.T, r *record) {
-	for range times(10) {
+	for range times(5) {
 		f, mark := r.join(t), word()
 		conversation := r.create(t)
 		done := r.turn(t, store.NewResponse{Fence: f, ConversationID: conversation, Input: user(mark)}, mark)
@@ -283,7 +283,7 @@ func deletionDuringIndexing(t *testing.T, r *record) {
 	var marks []string
 	var mu sync.Mutex
 	together(4, func(i int) {
-		for range times(15) {
+		for range times(5) {
 			mark := word()
 			id, err := r.CreateConversation(r.ctx, "")
 			if err != nil {

@@ -264,7 +264,7 @@ func expectedTurns(t *testing.T, r *record) {
 }
 
 func appendsAndDeletions(t *testing.T, r *record) {
-	for range times(10) {
+	for range times(5) {
 		conversations := []string{r.create(t), r.create(t), r.create(t)}
 		var stays = conversations[2]
 		together(9, func(i int) {

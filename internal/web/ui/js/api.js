@@ -137,6 +137,9 @@ export const getLab = () => json("GET", "/v1/lab");
 /** @param {string} id @param {AbortSignal} [signal] @returns {Promise<Reply>} */
 export const getResponse = (id, signal) => json("GET", responsePath(id), { signal });
 
+/** Stops a reply; gives it as it ended. @param {string} id @returns {Promise<Reply>} */
+export const cancelResponse = (id) => json("POST", responsePath(id) + "/cancel");
+
 /**
  * Asks a question and reads the reply as it is written.
  * @param {{input: string, conversation: string, model: string | null}} question

@@ -38,7 +38,7 @@ const conversation = new Conversation({
   model: () => lab.model,
 });
 
-const composer = new Composer((text) => conversation.send(text));
+const composer = new Composer((text) => conversation.send(text), () => conversation.stopReply());
 
 const list = new List({
   open: (id) => go("/c/" + id),

@@ -3,8 +3,11 @@ import { byId, isTouch } from "./dom.js";
 import { loadDraft, saveDraft } from "./storage.js";
 
 export class Composer {
-  /** @param {(text: string) => void} send */
-  constructor(send) {
+  /**
+   * @param {(text: string) => void} send
+   * @param {() => Promise<void>} stop
+   */
+  constructor(send, stop) {
     this.box = /** @type {HTMLTextAreaElement} */ (byId("message"));
     this.button = /** @type {HTMLButtonElement} */ (byId("send"));
     this.send = send;
@@ -20,6 +23,13 @@ export class Composer {
       this.submit();
     });
     this.button.addEventListener("click", () => this.submit());
+    this.stop = /** @type {HTMLButtonElement} */ (byId("stop"));
+    this.stop.addEventListener("click", async () => {
+      this.stop.disabled = true; // until the reply has ended, or it did not work
+      await stop();
+      this.stop.disabled = false;
+      this.focus();
+    });
     new ResizeObserver(() => this.grow()).observe(byId("composer"));
     this.refresh();
   }
@@ -70,7 +80,8 @@ export class Composer {
 
   refresh() {
     this.button.disabled = this.busy || this.box.value.trim() === "";
-    this.button.title = this.busy ? "A reply is being written" : "";
+    this.button.hidden = this.busy;
+    this.stop.hidden = !this.busy;
   }
 
   grow() {

@@ -341,6 +341,17 @@ export class Conversation {
     void this.readReply(view, responseId, started);
   }
 
+  /** Stops the reply that is being written; its reader sees the end. */
+  async stopReply() {
+    const view = this.reply;
+    if (!view?.responseId) return;
+    try {
+      await api.cancelResponse(view.responseId);
+    } catch {
+      view.showNotice("The reply could not be stopped. Try again.");
+    }
+  }
+
   /**
    * @param {ReplyView} view
    * @param {string} responseId
