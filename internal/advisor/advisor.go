@@ -268,7 +268,9 @@ func (a *Advisor) Follow(ctx context.Context, responseID string, from int) iter.
 		var pause backoff
 		for first := true; ; first = false {
 			// At first, and in the end: how it is, and all that is left of it.
-			was, deltas, err := a.Record.ReadLog(ctx, responseID, from)
+			try, cancel := context.WithTimeout(ctx, patience)
+			was, deltas, err := a.Record.ReadLog(try, responseID, from)
+			cancel()
 			switch {
 			case err == nil:
 				r = was
@@ -323,7 +325,9 @@ func (a *Advisor) news(responseID string, from int) (fresh, ours bool) {
 func (a *Advisor) index(ctx context.Context) {
 	const batch, every = 500, time.Second
 	for {
-		n, err := a.Record.IndexPending(ctx, batch)
+		try, cancel := context.WithTimeout(ctx, time.Minute) // a batch of very long texts takes a while
+		n, err := a.Record.IndexPending(try, batch)
+		cancel()
 		if ctx.Err() != nil {
 			return
 		}

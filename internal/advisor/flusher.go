@@ -15,6 +15,7 @@ import (
 // it is first sent: after an unknown outcome the same rows are sent again, and the store leaves alone what is there.
 
 const (
+	patience  = 10 * time.Second      // for one answer of the database; a connection that has died may never say so
 	crowd     = 16                    // with rows of more replies than this in a flush, the next one waits
 	crowdGap  = 50 * time.Millisecond // for this long; it costs a third of the CPU
 	maxUnsent = 256 * 1024            // bytes of a reply's text in memory before its model is paused
@@ -170,7 +171,9 @@ func (f *flusher) send(ctx context.Context, batches []batch) {
 	}
 	var pause backoff
 	for {
-		err := f.record.AppendDeltas(ctx, f.fence, rows)
+		try, cancel := context.WithTimeout(ctx, patience)
+		err := f.record.AppendDeltas(try, f.fence, rows)
+		cancel()
 		switch {
 		case err == nil:
 			f.sent(batches)

@@ -62,7 +62,9 @@ func (a *Advisor) live(ctx context.Context) {
 		a.mu.Unlock()
 		err := s.ctx.Err()
 		if err == nil {
-			err = a.Record.Heartbeat(ctx, s.fence)
+			try, cancel := context.WithTimeout(ctx, max(a.Heartbeat, time.Second))
+			err = a.Record.Heartbeat(try, s.fence)
+			cancel()
 		}
 		switch {
 		case errors.Is(err, store.ErrFenced), context.Cause(s.ctx) == errFenced:
@@ -109,7 +111,9 @@ func (a *Advisor) watch(ctx context.Context) {
 		if len(ids) == 0 {
 			continue
 		}
-		cancelled, gone, err := a.Record.Unwanted(ctx, ids)
+		try, cancel := context.WithTimeout(ctx, max(a.Heartbeat, time.Second))
+		cancelled, gone, err := a.Record.Unwanted(try, ids)
+		cancel()
 		if err != nil {
 			continue // while the database is away nobody can cancel
 		}
@@ -133,7 +137,9 @@ func (a *Advisor) takeOver(ctx context.Context) {
 	}
 	seen := map[string]sighting{}
 	for each(ctx, a.Heartbeat/3) {
-		servers, err := a.Record.BusyServers(ctx)
+		try, cancel := context.WithTimeout(ctx, max(a.Heartbeat, time.Second))
+		servers, err := a.Record.BusyServers(try)
+		cancel()
 		if err != nil {
 			clear(seen) // they may have been unable to show anything, too
 			continue

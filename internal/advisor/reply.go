@@ -23,9 +23,9 @@ type reply struct {
 	cancel   context.CancelCauseFunc
 }
 
-// finishTimeout bounds how long the end of a reply is tried for once the server is stopping. What is not settled by then is
-// settled at the next start.
-const finishTimeout = 8 * time.Second
+// finishTimeout is for one try of the end of a reply. It is tried again, but not for long once the server is stopping: what is
+// not settled by then is settled at the next start.
+const finishTimeout = 4 * time.Second
 
 // write lets the model answer and brings the reply to its one end.
 func (a *Advisor) write(r *reply) {

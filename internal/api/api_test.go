@@ -42,7 +42,7 @@ func start(t *testing.T, record testrecord.Record, id string, notes *lab.Lab) *s
 	offline := llm.NewOffline(log, advisor.NotesLibrary{Notes: notes}, advisor.ConversationLibrary{Record: record})
 	models := llm.NewCatalog(llm.CatalogConfig{Sources: []llm.Source{{Name: "test", Provider: model}}, Offline: offline, Log: log})
 	replies, err := advisor.Start(t.Context(), advisor.Config{Record: record, Models: models, Notes: notes, ServerID: id, Log: log,
-		Heartbeat: 30 * time.Millisecond, DeadAfter: time.Second})
+		Heartbeat: 100 * time.Millisecond, DeadAfter: 4 * time.Second})
 	if err != nil {
 		t.Fatal(err)
 	}
