@@ -72,25 +72,15 @@ const maxKey = 255
 
 // waitResponse answers with a reply once it has ended.
 func (a *API) waitResponse(w http.ResponseWriter, r *http.Request, id string) error {
-	var t transcript
 	var reply store.Response
+	var log []store.Delta
 	for step, err := range a.Advisor.Follow(r.Context(), id, 0) {
 		if err != nil {
 			return err
 		}
-		reply = step.Response
-		for _, d := range step.Deltas {
-			if _, err := t.row(d); err != nil {
-				return err
-			}
-		}
+		reply, log = step.Response, append(log, step.Deltas...)
 	}
-	o, err := t.response(reply)
-	if err != nil {
-		return err
-	}
-	writeJSON(w, http.StatusOK, o)
-	return nil
+	return writeResponse(w, reply, log)
 }
 
 // cancelResponse is POST /v1/responses/{id}/cancel: any reply that is kept can be cancelled, by any server. The answer is the
@@ -131,15 +121,20 @@ func (a *API) getResponse(w http.ResponseWriter, r *http.Request) error {
 
 // sendResponse answers with a reply as it is now.
 func (a *API) sendResponse(w http.ResponseWriter, r *http.Request, id string) error {
-	reply, deltas, err := a.Record.ReadLog(r.Context(), id, 0)
+	reply, log, err := a.Record.ReadLog(r.Context(), id, 0)
 	if errors.Is(err, store.ErrNotFound) {
 		return notFound("response", r.PathValue("id"))
 	}
 	if err != nil {
 		return err
 	}
+	return writeResponse(w, reply, log)
+}
+
+// writeResponse answers with a reply that has this log.
+func writeResponse(w http.ResponseWriter, reply store.Response, log []store.Delta) error {
 	var t transcript
-	for _, d := range deltas {
+	for _, d := range log {
 		if _, err := t.row(d); err != nil {
 			return err
 		}
