@@ -198,16 +198,32 @@ func (a *Advisor) Ask(ctx context.Context, q Question) (store.Response, error) {
 	s.work.Add(1)
 	a.mu.Unlock()
 
-	r, err := a.Record.StartResponse(ctx, store.NewResponse{Fence: s.fence, ConversationID: q.ConversationID, PreviousID: q.PreviousID,
-		Expect: q.Expect, Input: q.Input, Model: model, Request: q.Request, Title: title(q.Input), Key: q.Key, Fingerprint: q.Fingerprint})
+	n := store.NewResponse{ID: store.NewID(), Fence: s.fence, ConversationID: q.ConversationID, PreviousID: q.PreviousID,
+		Expect: q.Expect, Input: q.Input, Model: model, Request: q.Request, Title: title(q.Input), Key: q.Key, Fingerprint: q.Fingerprint}
+	r, unknown, err := a.start(ctx, s, n)
 	var repeated *store.RepeatedError
-	if err != nil {
+	switch {
+	case err == nil && !r.Ended():
+		a.answer(s, q, provider, r)
+	case err != nil && unknown: // it may be in the record all the same, and then it is answered
+		go func() {
+			if r, kept := a.find(s, n.ID); kept {
+				a.answer(s, q, provider, r)
+			} else {
+				s.work.Done()
+			}
+		}()
+	default:
 		s.work.Done()
-		if errors.As(err, &repeated) {
-			r, _, err = a.Record.ReadLog(ctx, repeated.ResponseID, 0)
-		}
-		return r, err
 	}
+	if errors.As(err, &repeated) {
+		r, _, err = a.Record.ReadLog(ctx, repeated.ResponseID, 0)
+	}
+	return r, err
+}
+
+// answer writes a reply that is in the record. It is one of the session's work.
+func (a *Advisor) answer(s *session, q Question, provider llm.Provider, r store.Response) {
 	reply := &reply{Response: r, session: s, question: q, provider: provider, log: s.flusher.open(r)}
 	reply.ctx, reply.cancel = context.WithCancelCause(s.ctx)
 	a.mu.Lock()
@@ -217,7 +233,48 @@ func (a *Advisor) Ask(ctx context.Context, q Question) (store.Response, error) {
 		defer s.work.Done()
 		a.write(reply)
 	}()
-	return r, nil
+}
+
+// start keeps a question. When the connection broke it cannot know whether it is kept, and asks again with the same id. If it
+// still does not know when it gives up, it says so.
+func (a *Advisor) start(ctx context.Context, s *session, n store.NewResponse) (r store.Response, unknown bool, err error) {
+	ctx, cancel := context.WithTimeout(ctx, patience)
+	defer cancel()
+	defer context.AfterFunc(s.ctx, cancel)()
+	var pause backoff
+	for {
+		r, err = a.Record.StartResponse(ctx, n)
+		var repeated *store.RepeatedError
+		if errors.As(err, &repeated) && repeated.ResponseID == n.ID {
+			r, _, err = a.Record.ReadLog(ctx, n.ID, 0)
+		}
+		if !store.Unknown(err) {
+			return r, false, err
+		}
+		a.Log.Warn("a question waits for the database", "error", err)
+		if !pause.wait(ctx) {
+			return r, true, err
+		}
+	}
+}
+
+// lateCommit is how long after a connection broke what was sent over it may still be kept.
+const lateCommit = 30 * time.Second
+
+// find returns a reply that may be in the record, or false when it is not, or the session ends.
+func (a *Advisor) find(s *session, id string) (store.Response, bool) {
+	var pause backoff
+	for begun := time.Now(); ; {
+		try, cancel := context.WithTimeout(s.ctx, patience)
+		r, _, err := a.Record.ReadLog(try, id, 0)
+		cancel()
+		if err == nil {
+			return r, !r.Ended()
+		}
+		if errors.Is(err, store.ErrNotFound) && time.Since(begun) > lateCommit || !pause.wait(s.ctx) {
+			return r, false
+		}
+	}
 }
 
 // Cancel asks for a reply to be stopped, whoever writes it. It returns at once; the reply ends as cancelled with the text it

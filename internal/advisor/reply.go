@@ -170,7 +170,7 @@ func (a *Advisor) request(r *reply) (llm.Request, error) {
 
 // history is what the reply answers, as a model reads it.
 func (a *Advisor) history(r *reply) ([]llm.Message, error) {
-	messages, err := a.Record.History(r.ctx, r.Response)
+	messages, err := a.read(r)
 	if err != nil {
 		return nil, err
 	}
@@ -181,6 +181,23 @@ func (a *Advisor) history(r *reply) ([]llm.Message, error) {
 		}
 	}
 	return list, nil
+}
+
+// read reads what the reply answers, as often as it takes.
+func (a *Advisor) read(r *reply) ([]store.Message, error) {
+	var pause backoff
+	for {
+		try, cancel := context.WithTimeout(r.ctx, 3*patience) // a long one takes a while
+		messages, err := a.Record.History(try, r.Response)
+		cancel()
+		if !store.Unknown(err) {
+			return messages, err
+		}
+		a.Log.Warn("a reply waits for the database", "response", r.ID, "error", err)
+		if !pause.wait(r.ctx) {
+			return nil, err
+		}
+	}
 }
 
 // title is what a conversation is called until someone names it: the first line of the first question.

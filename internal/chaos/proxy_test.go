@@ -206,8 +206,8 @@ func TestABadNetworkToTheDatabase(t *testing.T) {
 	}{
 		{"latency", fault{latency: 60 * time.Millisecond}, fault{latency: 60 * time.Millisecond}},
 		{"one byte at a time", fault{bytes: true}, fault{bytes: true}},
-		{"answers are lost", fault{reset: 0.2}, fault{reset: 0.03}},
-		{"answers are late or lost", fault{reset: 0.1, latency: 20 * time.Millisecond}, fault{reset: 0.03, latency: 20 * time.Millisecond}},
+		{"answers are lost", fault{reset: 0.07}, fault{reset: 0.03}},
+		{"answers are late or lost", fault{reset: 0.07, latency: 20 * time.Millisecond}, fault{reset: 0.03, latency: 20 * time.Millisecond}},
 		{"connections go dead", fault{}, fault{freezes: true}},
 	} {
 		t.Run(f.name, func(t *testing.T) {

@@ -106,6 +106,7 @@ const (
 	codeReadOnlyTransaction  = "25006"
 	codeCheckViolation       = "23514"
 	codeForeignKeyViolation  = "23503"
+	codeUniqueViolation      = "23505"
 	codeSerializationFailure = "40001"
 	codeDeadlock             = "40P01"
 )
@@ -213,4 +214,23 @@ func Permanent(err error) bool {
 	var other interface{ Permanent() bool }
 	var text *InvalidTextError
 	return errors.As(err, &other) && other.Permanent() || errors.As(err, &text)
+}
+
+// Unknown reports whether the database may have done what it was asked although err was returned: the connection broke, or no
+// answer came in time. Repeating the call is then the way to know.
+func Unknown(err error) bool {
+	var pg *pgconn.PgError
+	var other interface{ Permanent() bool } // an engine's own error, which always says that nothing was done
+	var conflict *ConflictError
+	var repeated *RepeatedError
+	var role *InvalidRoleError
+	var text *InvalidTextError
+	switch {
+	case err == nil, errors.Is(err, ErrNotFound), errors.Is(err, ErrFenced), errors.Is(err, ErrReplyRunning), errors.Is(err, ErrKeyReused),
+		errors.As(err, &conflict), errors.As(err, &repeated), errors.As(err, &role), errors.As(err, &text), errors.As(err, &other):
+		return false
+	case errors.As(err, &pg):
+		return strings.HasPrefix(pg.Code, "08") || strings.HasPrefix(pg.Code, "57") || pg.Code == codeReadOnlyTransaction
+	}
+	return true
 }

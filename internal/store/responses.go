@@ -1,12 +1,14 @@
 package store
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
 	"time"
 
 	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgconn"
 )
 
 // ResponseStatus is the state of a reply.
@@ -58,6 +60,7 @@ func (r Response) Ended() bool { return !r.EndedAt.IsZero() }
 
 // NewResponse starts a reply.
 type NewResponse struct {
+	ID    string // its id, so that a call whose outcome is not known can be repeated; "" is a new one
 	Fence Fence
 
 	// Where it goes: a conversation, or the end of an earlier response, or, with neither, a new unlisted conversation.
@@ -90,7 +93,7 @@ type Finish struct {
 // ErrReplyRunning when the conversation, or the previous response, has not finished answering, a [ConflictError] when the
 // conversation is not at n.Expect, ErrFenced, and what AppendMessages refuses. With a key that was used before nothing is
 // kept: it returns a [RepeatedError] for the same request, also when the two come at the same moment, and ErrKeyReused for
-// another.
+// another. With the ID of a response that was kept it returns a RepeatedError, too.
 func (s *Store) StartResponse(ctx context.Context, n NewResponse) (Response, error) {
 	if err := errors.Join(CheckMessages(n.Input), CheckText("model", n.Model), CheckText("title", n.Title), CheckText("request", string(n.Request)),
 		CheckText("key", n.Key)); err != nil {
@@ -99,12 +102,16 @@ func (s *Store) StartResponse(ctx context.Context, n NewResponse) (Response, err
 	if n.ConversationID != "" && !IsID(n.ConversationID) || n.PreviousID != "" && !IsID(n.PreviousID) {
 		return Response{}, ErrNotFound
 	}
-	r := Response{ID: NewID(), ConversationID: n.ConversationID, PreviousID: n.PreviousID, Model: n.Model, Request: n.Request,
+	r := Response{ID: cmp.Or(n.ID, NewID()), ConversationID: n.ConversationID, PreviousID: n.PreviousID, Model: n.Model, Request: n.Request,
 		Status: ResponseInProgress}
 	if r.Request == nil {
 		r.Request = json.RawMessage("{}")
 	}
 	err := s.inTx(ctx, func(tx pgx.Tx) error { return start(ctx, tx, n, &r) })
+	var pg *pgconn.PgError
+	if errors.As(err, &pg) && pg.Code == codeUniqueViolation && pg.ConstraintName == "responses_pkey" {
+		err = &RepeatedError{ResponseID: r.ID}
+	}
 	if err != nil {
 		return Response{}, Wrap("start response", rowError(err, roles(n.Input)...))
 	}
@@ -155,13 +162,17 @@ func start(ctx context.Context, tx pgx.Tx, n NewResponse, r *Response) error {
 		return err
 	}
 	if n.ConversationID != "" {
-		if n.Expect != nil && *n.Expect != head {
-			return &ConflictError{Head: head}
-		}
-		var running bool
-		err := tx.QueryRow(ctx, `SELECT EXISTS (SELECT FROM responses WHERE conversation_id = $1::uuid AND ended_at IS NULL)`, r.ConversationID).Scan(&running)
+		var running, repeated bool
+		err := tx.QueryRow(ctx, `SELECT EXISTS (SELECT FROM responses WHERE conversation_id = $1::uuid AND ended_at IS NULL),
+			EXISTS (SELECT FROM responses WHERE id = $2::uuid)`, r.ConversationID, r.ID).Scan(&running, &repeated)
 		if err != nil {
 			return err
+		}
+		if repeated {
+			return &RepeatedError{ResponseID: r.ID}
+		}
+		if n.Expect != nil && *n.Expect != head {
+			return &ConflictError{Head: head}
 		}
 		if running {
 			return ErrReplyRunning

@@ -138,11 +138,14 @@ func (s *Store) Pool() *pgxpool.Pool { return s.pool }
 // Info says what the record is kept in, as read when the store was opened.
 func (s *Store) Info() Info { return s.info }
 
+// begin also bounds how long the server holds the locks of a transaction whose client has gone without a word.
+const begin = `BEGIN; SET LOCAL idle_in_transaction_session_timeout = '20s'`
+
 // inTx runs f in a transaction, again if the server chose it as the victim of a deadlock or a serialization conflict
 // (nothing of it was kept then).
 func (s *Store) inTx(ctx context.Context, f func(pgx.Tx) error) error {
 	for {
-		err := pgx.BeginFunc(ctx, s.pool, f)
+		err := pgx.BeginTxFunc(ctx, s.pool, pgx.TxOptions{BeginQuery: begin}, f)
 		var pg *pgconn.PgError
 		if errors.As(err, &pg) && (pg.Code == codeDeadlock || pg.Code == codeSerializationFailure) && ctx.Err() == nil {
 			continue

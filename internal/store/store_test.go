@@ -73,7 +73,7 @@ func openStore(t *testing.T, dsn string) *store.Store {
 	return s
 }
 
-// removeTraces removes what stays of a test that removed its conversations: its servers, and places in the queue.
+// removeTraces removes what stays of a test that removed its conversations: its servers, places in the queue, and keys.
 func (s *suiteStore) removeTraces(t *testing.T) {
 	conn := connect(t, s.dsn)
 	var valid []string
@@ -85,6 +85,7 @@ func (s *suiteStore) removeTraces(t *testing.T) {
 	for _, sql := range []string{
 		`DELETE FROM servers WHERE id::text = ANY($1)`,
 		`DELETE FROM search_queue q WHERE cardinality($1::text[]) >= 0 AND NOT EXISTS (SELECT FROM messages WHERE id = q.message_id)`,
+		`DELETE FROM idempotency k WHERE cardinality($1::text[]) >= 0 AND NOT EXISTS (SELECT FROM responses WHERE id = k.response_id)`,
 	} {
 		if _, err := conn.Exec(context.Background(), sql, append([]string{}, valid...)); err != nil {
 			t.Error(err)

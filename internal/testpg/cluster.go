@@ -69,11 +69,29 @@ func Start(o Options) (*Cluster, error) {
 	if err != nil {
 		return nil, err
 	}
-	c := &Cluster{bin: bin, args: serverArgs(o)}
+	return startWith(bin, serverArgs(o), func(data string) []string {
+		return []string{filepath.Join(bin, "initdb"), "--pgdata", data, "--username", "postgres",
+			"--auth", "trust", "--encoding", "UTF8", "--locale", "C.UTF-8", "--no-sync", "--no-instructions"}
+	})
+}
+
+// Standby makes a cluster with a copy of c that follows c by streaming replication, as name in synchronous_standby_names, until
+// it is promoted (SELECT pg_promote()). It returns when the copy answers.
+func (c *Cluster) Standby(name string) (*Cluster, error) {
+	from := fmt.Sprintf("host=127.0.0.1 port=%d user=postgres sslmode=disable application_name=%s", c.port, name)
+	return startWith(c.bin, c.args, func(data string) []string {
+		return []string{filepath.Join(c.bin, "pg_basebackup"), "--dbname", from, "--pgdata", data, "--write-recovery-conf",
+			"--checkpoint", "fast", "--no-sync"}
+	})
+}
+
+// startWith makes a cluster whose data directory is made by a command.
+func startWith(bin string, args []string, makeData func(data string) []string) (*Cluster, error) {
+	c := &Cluster{bin: bin, args: args}
 	if err := c.startKeeper(); err != nil {
 		return nil, err
 	}
-	if err := c.create(); err != nil {
+	if err := c.create(makeData(filepath.Join(c.dir, dataName))); err != nil {
 		return nil, errors.Join(err, c.Close())
 	}
 	clusters.Lock()
@@ -222,15 +240,12 @@ func (c *Cluster) startKeeper() error {
 	return nil
 }
 
-// create makes the data directory and starts the server on a free port.
-func (c *Cluster) create() error {
+// create makes the data directory with a command and starts the server on a free port.
+func (c *Cluster) create(makeData []string) error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	deadline := time.Now().Add(startLimit)
-	err := c.send(request{Run: []string{
-		filepath.Join(c.bin, "initdb"), "--pgdata", filepath.Join(c.dir, dataName), "--username", "postgres",
-		"--auth", "trust", "--encoding", "UTF8", "--locale", "C.UTF-8", "--no-sync", "--no-instructions",
-	}})
+	err := c.send(request{Run: makeData})
 	if err != nil {
 		return err
 	}
@@ -242,7 +257,7 @@ func (c *Cluster) create() error {
 		return err
 	}
 	if e.Status != "" {
-		return fmt.Errorf("testpg: initdb: %s\n%s", e.Status, c.log())
+		return fmt.Errorf("testpg: %s: %s\n%s", filepath.Base(makeData[0]), e.Status, c.log())
 	}
 
 	for range 20 {

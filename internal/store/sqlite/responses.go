@@ -1,6 +1,7 @@
 package sqlite
 
 import (
+	"cmp"
 	"context"
 	"database/sql"
 	"encoding/json"
@@ -15,7 +16,8 @@ import (
 // [store.ErrReplyRunning] when the conversation, or the previous response, has not finished answering, a
 // [store.ConflictError] when the conversation is not at n.Expect, [store.ErrFenced], and what AppendMessages refuses. With a
 // key that was used before nothing is kept: it returns a [store.RepeatedError] for the same request, also when the two come
-// at the same moment, and [store.ErrKeyReused] for another.
+// at the same moment, and [store.ErrKeyReused] for another. With the ID of a response that was kept it returns a
+// RepeatedError, too.
 func (s *Store) StartResponse(ctx context.Context, n store.NewResponse) (store.Response, error) {
 	if err := errors.Join(store.CheckMessages(n.Input), store.CheckText("model", n.Model), store.CheckText("title", n.Title),
 		store.CheckText("request", string(n.Request)), store.CheckText("key", n.Key)); err != nil {
@@ -24,7 +26,7 @@ func (s *Store) StartResponse(ctx context.Context, n store.NewResponse) (store.R
 	if n.ConversationID != "" && !store.IsID(n.ConversationID) || n.PreviousID != "" && !store.IsID(n.PreviousID) {
 		return store.Response{}, store.ErrNotFound
 	}
-	r := store.Response{ID: store.NewID(), ConversationID: n.ConversationID, PreviousID: n.PreviousID, Model: n.Model, Request: n.Request,
+	r := store.Response{ID: cmp.Or(n.ID, store.NewID()), ConversationID: n.ConversationID, PreviousID: n.PreviousID, Model: n.Model, Request: n.Request,
 		Status: store.ResponseInProgress}
 	if r.Request == nil {
 		r.Request = json.RawMessage("{}")
@@ -43,6 +45,12 @@ func (t tx) start(n store.NewResponse, in []row, r *store.Response) error {
 		}
 	}
 	if err := t.fence(n.Fence); err != nil {
+		return err
+	}
+	var kept int
+	if err := t.get(`SELECT 1 FROM responses WHERE id = ?`, []any{r.ID}, &kept); err == nil {
+		return &store.RepeatedError{ResponseID: r.ID}
+	} else if !errors.Is(err, sql.ErrNoRows) {
 		return err
 	}
 	at := now()

@@ -225,7 +225,7 @@ func appendOnActive(t *testing.T, r *record) {
 
 // A read takes several looks at the record; a branch that leaves meanwhile must not show on the line it left.
 func neverSeesSibling(t *testing.T, r *record) {
-	for range times(3) {
+	for range times(2) {
 		f := r.join(t)
 		root := r.turn(t, store.NewResponse{Fence: f, Input: user("q")}, "a")
 		conversation := root.ConversationID

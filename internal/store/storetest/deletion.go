@@ -280,11 +280,11 @@ func deletionDuringIndexing(t *testing.T, r *record) {
 		}
 	})
 	defer stop()
-	var marks []string
-	var mu sync.Mutex
+	shared := word() // all texts begin with it
+	var last [4][]string
 	together(4, func(i int) {
-		for range times(5) {
-			mark := word()
+		for range times(10) {
+			mark := shared + word()
 			id, err := r.CreateConversation(r.ctx, "")
 			if err != nil {
 				t.Errorf("CreateConversation: %v", err)
@@ -303,12 +303,10 @@ func deletionDuringIndexing(t *testing.T, r *record) {
 			if err != nil {
 				t.Errorf("delete: %v", err)
 			}
-			mu.Lock()
-			marks = append(marks, mark, id, message)
-			mu.Unlock()
+			last[i] = []string{id, message}
 		}
 	})
 	stop()
 	r.drain(t)
-	r.gone(t, r.places(t), "afterwards", marks...)
+	r.gone(t, r.places(t), "afterwards", append(slices.Concat(last[:]...), shared)...)
 }

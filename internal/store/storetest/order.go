@@ -118,7 +118,7 @@ func upTo(n int) (list []int) {
 }
 
 func writersInOne(t *testing.T, r *record) {
-	conversation, n := r.create(t), times(20)
+	conversation, n := r.create(t), times(15)
 	stop := meanwhile(func() { // a reader sees a beginning of the order, whenever it looks
 		for i, m := range r.get(t, conversation).Messages {
 			equal(t, "a position seen meanwhile", m.Position, store.Position{Seq: int64(i + 1)})
@@ -140,7 +140,7 @@ func writersInOne(t *testing.T, r *record) {
 }
 
 func writersInMany(t *testing.T, r *record) {
-	n := times(20)
+	n := times(15)
 	var conversations []string
 	for range 16 {
 		conversations = append(conversations, r.create(t))

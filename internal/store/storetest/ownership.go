@@ -94,7 +94,7 @@ func takenOver(t *testing.T, r *record) {
 
 // What a flush reported as committed is in the reply, however the take-over falls; what it did not, need not be.
 func takeOverDuringFlushes(t *testing.T, r *record) {
-	for range times(10) {
+	for range times(5) {
 		conversation, old := r.create(t), r.join(t)
 		reply := r.start(t, store.NewResponse{Fence: old, ConversationID: conversation, Input: user("q")})
 		l := logOf(reply)

@@ -121,7 +121,7 @@ func drawLog(rt *rapid.T, reply store.Response) []store.Delta {
 
 func logReadsTheSame(t *testing.T, r *record) {
 	f := r.join(t)
-	check(t, 40, func(rt *rapid.T) {
+	check(t, 25, func(rt *rapid.T) {
 		conversation := r.create(rt)
 		reply := r.start(rt, store.NewResponse{Fence: f, ConversationID: conversation, Input: user("q")})
 		rows := drawLog(rt, reply)

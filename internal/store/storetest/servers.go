@@ -157,6 +157,7 @@ var idempotencyTests = []test{
 	{"RetriesAtTheSameMomentGetOneResponse", retriesTogether},
 	{"ARefusedRequestLeavesItsKeyFree", refusedFree},
 	{"OldKeysAreForgotten", keysForgotten},
+	{"AnIDIsKeptOnce", idOnce},
 }
 
 func retryFirst(t *testing.T, r *record) {
@@ -224,6 +225,42 @@ func refusedFree(t *testing.T, r *record) {
 	fails(t, "StartResponse", err, store.ErrNotFound)
 	n.ConversationID = conversation
 	r.start(t, n)
+}
+
+func idOnce(t *testing.T, r *record) {
+	conversation, f := r.create(t), r.join(t)
+	previous := r.turn(t, store.NewResponse{Fence: f, Input: user("q")}, "a")
+	head := int64(0)
+	for name, n := range map[string]store.NewResponse{
+		"in a conversation":       {ConversationID: conversation, Expect: &head},
+		"after a response":        {PreviousID: previous.ID},
+		"in a new conversation":   {},
+		"with an idempotency key": {Key: store.NewID(), Fingerprint: "one"},
+	} {
+		n.ID, n.Fence, n.Input = store.NewID(), f, user("q")
+		var kept sync.Map
+		together(4, func(int) {
+			reply, err := r.StartResponse(r.ctx, n)
+			var again *store.RepeatedError
+			if err == nil {
+				kept.Store(reply.ID, reply.ConversationID)
+			} else if !errors.As(err, &again) || again.ResponseID != n.ID {
+				t.Errorf("%s: StartResponse: %v", name, err)
+			}
+		})
+		in, ok := kept.Load(n.ID)
+		if !ok {
+			t.Fatalf("%s: response %s is not kept", name, n.ID)
+		}
+		r.remove(t, in.(string))
+		r.sameState(t, in.(string), func() {
+			_, err := r.StartResponse(r.ctx, n)
+			var again *store.RepeatedError
+			if !errors.As(err, &again) || again.ResponseID != n.ID {
+				t.Errorf("%s: once more: %v", name, err)
+			}
+		})
+	}
 }
 
 func keysForgotten(t *testing.T, r *record) {
