@@ -229,8 +229,6 @@ func (l *replyLog) announce() {
 // backoff is a pause between tries, growing to a second.
 type backoff struct{ next time.Duration }
 
-func (b *backoff) reset() { b.next = 0 }
-
 // wait pauses and reports whether ctx still goes on.
 func (b *backoff) wait(ctx context.Context) bool {
 	b.next = min(max(2*b.next, 20*time.Millisecond), time.Second)
