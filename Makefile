@@ -10,9 +10,6 @@ GO ?= go
 STATICCHECK_VERSION := v0.8.2
 STATICCHECK = bin/tools/$(shell $(GO) env GOVERSION)/$(STATICCHECK_VERSION)/staticcheck
 
-# The race detector, for all but SQLite's translated C, which it would make five times slower.
-RACE = -race -gcflags='modernc.org/...=-race=false'
-
 # What go test gets beside the defaults, for example TESTFLAGS='-run Restart -v'.
 TESTFLAGS ?=
 # The packages to test.
@@ -34,13 +31,13 @@ run: build ## build and serve
 	./bin/hwlab serve
 
 test: test-deps lint ## everything
-	CGO_ENABLED=1 $(GO) test $(RACE) -tags integration -count=1 -timeout $(TIMEOUT) $(TESTFLAGS) $(PKG)
+	CGO_ENABLED=1 $(GO) test -race -tags integration -count=1 -timeout $(TIMEOUT) $(TESTFLAGS) $(PKG)
 
 test-short: test-deps lint ## everything but the long tests
-	CGO_ENABLED=1 $(GO) test $(RACE) -tags integration -count=1 -timeout $(TIMEOUT) -short $(TESTFLAGS) $(PKG)
+	CGO_ENABLED=1 $(GO) test -race -tags integration -count=1 -timeout $(TIMEOUT) -short $(TESTFLAGS) $(PKG)
 
 chaos: test-deps ## the long form of internal/chaos: crashes, broken networks, full disks, many times each
-	HWLAB_CHAOS=full CGO_ENABLED=1 $(GO) test $(RACE) -count=1 -timeout 60m -v $(TESTFLAGS) ./internal/chaos
+	HWLAB_CHAOS=full CGO_ENABLED=1 $(GO) test -race -count=1 -timeout 60m -v $(TESTFLAGS) ./internal/chaos
 
 test-deps: ## find or install PostgreSQL, PgBouncer, Chromium and a C compiler
 	@scripts/test-deps

@@ -123,6 +123,25 @@ func (l *replyLog) flushed(ctx context.Context) error {
 	return l.err
 }
 
+// landed waits until no row is on its way to the record. It returns false when that is not known, because ctx or the flusher
+// ended before it was.
+func (l *replyLog) landed(ctx context.Context) bool {
+	l.f.mu.Lock()
+	defer l.f.mu.Unlock()
+	for l.sending {
+		changed := l.changed
+		l.f.mu.Unlock()
+		select {
+		case <-changed:
+		case <-ctx.Done():
+			l.f.mu.Lock()
+			return !l.sending
+		}
+		l.f.mu.Lock()
+	}
+	return !errors.Is(l.err, context.Canceled)
+}
+
 // run flushes until ctx ends.
 func (f *flusher) run(ctx context.Context) {
 	for {

@@ -32,11 +32,24 @@ func (a *Advisor) write(r *reply) {
 	defer r.cancel(nil)
 	end := a.generate(r)
 	end.Fence, end.ConversationID, end.ResponseID = r.session.fence, r.ConversationID, r.ID
-	a.finish(r, end)
+	if a.landed(r) {
+		a.finish(r, end)
+	} else {
+		a.Log.Warn("a reply is left for the next start to settle: the database has not said what it kept of it", "response", r.ID)
+	}
 	a.mu.Lock()
 	delete(a.replies, r.ID)
 	a.mu.Unlock()
 	a.tails.ended(r.ID)
+}
+
+// landed waits until nothing of the reply is on its way to the log, where it would be shown while the end does without it. A
+// session that is over does not wait: who settles the reply waits for the writes under way.
+func (a *Advisor) landed(r *reply) bool {
+	ctx, cancel := context.WithCancel(context.WithoutCancel(r.ctx))
+	defer cancel()
+	defer context.AfterFunc(r.session.ctx, cancel)()
+	return r.log.landed(ctx)
 }
 
 // finish commits the end, as often as it takes; after an unknown outcome the record says which end it was.

@@ -25,6 +25,11 @@ func TestMain(m *testing.M) {
 	if err := flag.Set("test.parallel", "6"); err != nil {
 		panic(err)
 	}
+	if full {
+		if err := flag.Set("rapid.checks", "5000"); err != nil {
+			panic(err)
+		}
+	}
 	dir, err := os.MkdirTemp("", "hwlab-chaos-")
 	if err != nil {
 		fmt.Fprintln(os.Stderr, err)

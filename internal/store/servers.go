@@ -26,7 +26,7 @@ type Server struct {
 
 // JoinServer makes the caller the one owner of serverID's replies and returns its fence. Whoever held that id before is
 // fenced off: a flush of theirs that is under way is waited for, later ones fail with ErrFenced. It also removes log rows
-// that a dead server wrote for replies deleted meanwhile.
+// that a dead server wrote for replies deleted or ended meanwhile.
 func (s *Store) JoinServer(ctx context.Context, serverID string) (Fence, error) {
 	f := Fence{ServerID: serverID}
 	if !IsID(serverID) {
@@ -37,7 +37,7 @@ func (s *Store) JoinServer(ctx context.Context, serverID string) (Fence, error) 
 	if err != nil {
 		return f, Wrap("join server", err)
 	}
-	_, err = s.pool.Exec(ctx, `DELETE FROM response_deltas d WHERE NOT EXISTS (SELECT FROM responses WHERE id = d.response_id)`)
+	_, err = s.pool.Exec(ctx, `DELETE FROM response_deltas d WHERE NOT EXISTS (SELECT FROM responses WHERE id = d.response_id AND ended_at IS NULL)`)
 	if err != nil {
 		return f, Wrap("join server", err)
 	}

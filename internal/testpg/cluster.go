@@ -79,8 +79,12 @@ func Start(o Options) (*Cluster, error) {
 // it is promoted (SELECT pg_promote()). It returns when the copy answers.
 func (c *Cluster) Standby(name string) (*Cluster, error) {
 	from := fmt.Sprintf("host=127.0.0.1 port=%d user=postgres sslmode=disable application_name=%s", c.port, name)
+	server, err := filepath.EvalSymlinks(filepath.Join(c.bin, "postgres")) // the folder may hold links to a few programs only
+	if err != nil {
+		return nil, err
+	}
 	return startWith(c.bin, c.args, func(data string) []string {
-		return []string{filepath.Join(c.bin, "pg_basebackup"), "--dbname", from, "--pgdata", data, "--write-recovery-conf",
+		return []string{filepath.Join(filepath.Dir(server), "pg_basebackup"), "--dbname", from, "--pgdata", data, "--write-recovery-conf",
 			"--checkpoint", "fast", "--no-sync"}
 	})
 }

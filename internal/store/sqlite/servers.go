@@ -27,7 +27,7 @@ func (s *Store) JoinServer(ctx context.Context, serverID string) (store.Fence, e
 			ON CONFLICT (id) DO UPDATE SET epoch = epoch + 1, started_at = ?2 RETURNING epoch`, []any{serverID, now()}, &f.Epoch); err != nil {
 			return err
 		}
-		result, err := t.exec(`DELETE FROM response_deltas WHERE response_id NOT IN (SELECT id FROM responses)`)
+		result, err := t.exec(`DELETE FROM response_deltas WHERE response_id NOT IN (SELECT id FROM responses WHERE ended_at IS NULL)`)
 		if err != nil {
 			return err
 		}
