@@ -3,6 +3,7 @@ package chaos
 import (
 	"fmt"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 )
@@ -42,6 +43,38 @@ func TestKillTheDatabase(t *testing.T) {
 			r.kept(t, p, random)
 			r.goesOn(t, p)
 		}
+	}
+	p.stop()
+}
+
+// A server that is told to stop while its database is away ends all the same; its next start settles what it left.
+func TestSIGTERMWithoutADatabase(t *testing.T) {
+	t.Parallel()
+	random, pg, dir := dice(t), cluster(t), t.TempDir()
+	settings := append(model(t), "HWLAB_DATABASE_URL="+pg.URL())
+	p := serve(t, dir, settings...)
+	var replies []*reply
+	for i := range 4 {
+		replies = append(replies, ask(p, speech{Tag: fmt.Sprint(i), Pace: between(random, time.Millisecond, 6*time.Millisecond)}))
+	}
+	for _, r := range replies {
+		wait(t, "a reply has begun", r.readers[0].begun, 20*time.Second)
+	}
+	must(t, pg.Kill())
+	begun := time.Now()
+	p.signal(syscall.SIGTERM)
+	wait(t, "the end after SIGTERM", p.ended, 30*time.Second)
+	if took := time.Since(begun); took > 12*time.Second {
+		t.Errorf("SIGTERM took %v", took)
+	}
+	for _, r := range replies {
+		wait(t, "the readers of a server that is gone have ended", r.readers[0].ended, 20*time.Second)
+	}
+	must(t, pg.Restart())
+	p = serve(t, dir, settings...)
+	for _, r := range replies {
+		r.kept(t, p, random)
+		r.goesOn(t, p)
 	}
 	p.stop()
 }

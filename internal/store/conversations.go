@@ -428,8 +428,9 @@ func (s *Store) DeleteConversation(ctx context.Context, id string) error {
 		if tag.RowsAffected() == 0 {
 			return ErrNotFound
 		}
+		// Also of replies that have ended: a flush that overlapped with the end may have left rows.
 		if _, err := tx.Exec(ctx, `DELETE FROM response_deltas WHERE response_id IN
-			(SELECT id FROM responses WHERE conversation_id = $1::uuid AND ended_at IS NULL)`, id); err != nil {
+			(SELECT id FROM responses WHERE conversation_id = $1::uuid)`, id); err != nil {
 			return err
 		}
 		_, err = tx.Exec(ctx, `DELETE FROM conversations WHERE id = $1::uuid`, id) // messages, responses and index cascade

@@ -142,6 +142,7 @@ func setTimes(t *testing.T, s storetest.Store, conversationID string, at time.Ti
 		`UPDATE conversations SET started_at = $2, updated_at = $2 WHERE id = $1`,
 		`UPDATE messages SET created_at = $2 WHERE conversation_id = $1`,
 		`UPDATE responses SET created_at = $2 WHERE conversation_id = $1`,
+		`UPDATE idempotency SET created_at = $2 WHERE response_id IN (SELECT id FROM responses WHERE conversation_id = $1)`,
 		`UPDATE search_index SET created_at = $2 WHERE conversation_id = $1`,
 	} {
 		if _, err := poolOf(s).Exec(context.Background(), sql, conversationID, at); err != nil {
@@ -657,5 +658,42 @@ func TestAReadOnlyConnectionIsDropped(t *testing.T) {
 	}
 	if _, err := s.AddMessage(ctx, id, "user", "on the new one"); err != nil {
 		t.Errorf("the next write: %v", err)
+	}
+}
+
+// A flush that began before the end of its reply and committed after it leaves rows that no reader sees. They go with the
+// conversation, or when a server joins.
+func TestRowsOfAnOverlappingFlushAreErased(t *testing.T) {
+	ctx := t.Context()
+	s := openStore(t, testpg.Schema(t, testpg.URL(t)))
+	f, err := s.JoinServer(ctx, store.NewID())
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name, erase := range map[string]func(conversation string) error{
+		"by the deletion": func(id string) error { return s.DeleteConversation(ctx, id) },
+		"by a join":       func(string) error { _, err := s.JoinServer(ctx, store.NewID()); return err },
+	} {
+		r, err := s.StartResponse(ctx, store.NewResponse{Fence: f, Input: []store.NewMessage{{Role: "user", Content: "q"}}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := s.FinishResponse(ctx, store.Finish{Fence: f, ConversationID: r.ConversationID, ResponseID: r.ID, Status: store.ResponseFailed}); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := s.Pool().Exec(ctx, `INSERT INTO response_deltas (response_id, n, conversation_id, kind, item, part, text)
+			VALUES ($1, 0, $2, 'text', 0, 0, 'late')`, r.ID, r.ConversationID); err != nil {
+			t.Fatal(err)
+		}
+		if _, rows, err := s.ReadLog(ctx, r.ID, 0); err != nil || len(rows) != 0 {
+			t.Errorf("a reader sees %+v, %v", rows, err)
+		}
+		if err := erase(r.ConversationID); err != nil {
+			t.Fatal(err)
+		}
+		var left int
+		if err := s.Pool().QueryRow(ctx, `SELECT count(*) FROM response_deltas`).Scan(&left); err != nil || left != 0 {
+			t.Errorf("%s: %d rows are left, %v", name, left, err)
+		}
 	}
 }

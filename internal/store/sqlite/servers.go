@@ -15,7 +15,7 @@ import (
 
 // JoinServer makes the caller the one owner of serverID's replies and returns its fence. Whoever held that id before is
 // fenced off: later writes of theirs fail with [store.ErrFenced]. It also removes log rows that a dead server wrote for
-// replies deleted meanwhile.
+// replies deleted or ended meanwhile.
 func (s *Store) JoinServer(ctx context.Context, serverID string) (store.Fence, error) {
 	f := store.Fence{ServerID: serverID}
 	if !store.IsID(serverID) {

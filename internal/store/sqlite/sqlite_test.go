@@ -563,7 +563,7 @@ func TestNoScans(t *testing.T) {
 		for range cap(p.idle) {
 			c := <-p.idle
 			for query := range c.stmts {
-				if strings.Contains(query, "schema") || strings.Contains(query, "NOT IN (SELECT id FROM responses)") { // once a start
+				if strings.Contains(query, "schema") || strings.Contains(query, "NOT IN (SELECT id FROM responses") { // once a start
 					continue
 				}
 				if first, _, _ := strings.Cut(query, " "); !slices.Contains([]string{"SELECT", "UPDATE", "INSERT", "DELETE"}, first) {

@@ -96,6 +96,7 @@ func setTimes(t *testing.T, s storetest.Store, conversationID string, at time.Ti
 		`UPDATE conversations SET started_at = ?2, updated_at = ?2 WHERE id = ?1`,
 		`UPDATE messages SET created_at = ?2 WHERE conversation_id = ?1`,
 		`UPDATE responses SET created_at = ?2 WHERE conversation_id = ?1`,
+		`UPDATE idempotency SET created_at = ?2 WHERE response_id IN (SELECT id FROM responses WHERE conversation_id = ?1)`,
 	} {
 		if _, err := s.(*suiteStore).foreign.Exec(query, conversationID, at.UnixMicro()); err != nil {
 			t.Fatal(err)

@@ -264,17 +264,19 @@ func idOnce(t *testing.T, r *record) {
 }
 
 func keysForgotten(t *testing.T, r *record) {
-	f := r.join(t)
-	n := store.NewResponse{Fence: f, Input: user("q"), Key: store.NewID(), Fingerprint: "one"}
-	first := r.start(t, n)
-	if _, err := r.ForgetKeys(r.ctx, time.Now().Add(-time.Hour)); err != nil {
+	conversation, f := r.create(t), r.join(t)
+	n := store.NewResponse{Fence: f, ConversationID: conversation, Input: user("q"), Key: store.NewID(), Fingerprint: "one"}
+	first := r.turn(t, n, "a")
+	long := time.Date(2001, 1, 1, 0, 0, 0, 0, time.UTC) // before anybody else's
+	if _, err := r.ForgetKeys(r.ctx, long); err != nil {
 		t.Fatal(err)
 	}
 	var again *store.RepeatedError
 	if _, err := r.StartResponse(r.ctx, n); !errors.As(err, &again) {
 		t.Errorf("a young key is forgotten: %v", err)
 	}
-	if forgotten, err := r.ForgetKeys(r.ctx, time.Now().Add(time.Hour)); err != nil || forgotten < 1 {
+	r.engine.SetTimes(t, r.Store, conversation, long.Add(-time.Second))
+	if forgotten, err := r.ForgetKeys(r.ctx, long); err != nil || forgotten != 1 {
 		t.Errorf("ForgetKeys: %d, %v", forgotten, err)
 	}
 	if second := r.start(t, n); second.ID == first.ID {

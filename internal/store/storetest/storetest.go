@@ -79,8 +79,8 @@ type Engine struct {
 	// search index's own tables among them. An id is looked for in the form in which the engine keeps it.
 	Leftovers func(t *testing.T, s Store, text string) []string
 
-	// SetTimes sets started_at and updated_at of a conversation, and created_at of all its messages and replies, to at, so
-	// that nothing can be ordered by them.
+	// SetTimes sets started_at and updated_at of a conversation, and created_at of all its messages, replies and their keys,
+	// to at, so that nothing can be ordered by them.
 	SetTimes func(t *testing.T, s Store, conversationID string, at time.Time)
 }
 
