@@ -39,7 +39,7 @@ func (a *API) createConversation(w http.ResponseWriter, r *http.Request) error {
 	}
 	if len(items) > 0 {
 		if _, _, err := a.Record.AppendMessages(r.Context(), store.Append{ConversationID: id, Messages: items}); err != nil {
-			return err
+			return errors.Join(err, a.Advisor.DeleteConversation(r.Context(), id)) // all or nothing
 		}
 	}
 	return a.sendConversation(w, r, id)

@@ -67,6 +67,7 @@ func toError(err error) *Error {
 	var role *store.InvalidRoleError
 	var conflict *store.ConflictError
 	var model *llm.UnknownModelError
+	var unreachable *store.ConnectError
 	switch {
 	case errors.As(err, &own):
 		return own
@@ -97,6 +98,12 @@ func toError(err error) *Error {
 		return &Error{Status: http.StatusNotFound, Code: "not_found", Message: "it is not there"}
 	case errors.Is(err, advisor.ErrStopping), errors.Is(err, store.ErrFenced):
 		return &Error{Status: http.StatusServiceUnavailable, Code: "unavailable", Message: "the server is stopping; try again"}
+	case errors.Is(err, store.ErrDiskFull):
+		return &Error{Status: http.StatusInsufficientStorage, Code: "disk_full",
+			Message: "the disk of the database is full; make room and try again"}
+	case errors.As(err, &unreachable):
+		return &Error{Status: http.StatusServiceUnavailable, Code: "unavailable",
+			Message: "the database cannot be reached; try again. The server's log says why"}
 	case errors.Is(err, context.DeadlineExceeded):
 		return &Error{Status: http.StatusServiceUnavailable, Code: "unavailable", Message: "the database did not answer in time; try again"}
 	}

@@ -25,6 +25,9 @@ var ErrFenced = errors.New("store: this server's replies were taken over by anot
 // ErrReplyRunning is returned to a turn of a conversation in which a reply is being written.
 var ErrReplyRunning = errors.New("store: a reply is being written in this conversation")
 
+// ErrDiskFull is what an error is when the database has no room left for what it was asked to keep. Nothing of it was kept.
+var ErrDiskFull = errors.New("store: the disk of the database is full")
+
 // ErrKeyReused is returned for an idempotency key that came with another request before.
 var ErrKeyReused = errors.New("store: this idempotency key was used for another request")
 
@@ -98,6 +101,10 @@ func Wrap(doing string, err error) error {
 	if errors.As(err, &dial) || errors.As(err, &network) {
 		return connectError(err)
 	}
+	var pg *pgconn.PgError
+	if errors.As(err, &pg) && pg.Code == codeDiskFull {
+		return fmt.Errorf("%w: %s: %w", ErrDiskFull, doing, err)
+	}
 	return fmt.Errorf("store: %s: %w", doing, err)
 }
 
@@ -109,6 +116,7 @@ const (
 	codeUniqueViolation      = "23505"
 	codeSerializationFailure = "40001"
 	codeDeadlock             = "40P01"
+	codeDiskFull             = "53100"
 )
 
 // connectReasons are the refusals a person can do something about.

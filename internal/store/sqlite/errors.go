@@ -39,6 +39,11 @@ func (e *engineError) Error() string {
 
 func (e *engineError) Unwrap() error { return e.err }
 
+// Is makes the error a [store.ErrDiskFull].
+func (e *engineError) Is(target error) bool {
+	return target == store.ErrDiskFull && e.primary() == codes.SQLITE_FULL
+}
+
 // Permanent reports that SQLite refused the data itself; see [store.Permanent].
 func (e *engineError) Permanent() bool {
 	return slices.Contains([]int{codes.SQLITE_CONSTRAINT, codes.SQLITE_TOOBIG, codes.SQLITE_MISMATCH}, e.primary())
