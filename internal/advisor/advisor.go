@@ -316,21 +316,26 @@ type Step struct {
 // keepAlive is how long a reader hears nothing at most.
 const keepAlive = 15 * time.Second
 
+// newcomer is how long who has read nothing yet waits for a database that is away.
+const newcomer = 30 * time.Second
+
 // Follow yields the log of a reply from row from on as it grows, and stops after the step in which the reply has ended. The
 // first step comes at once, also without rows, and every 15 seconds there is one. It ends with store.ErrNotFound for an
-// unknown reply or one that is deleted meanwhile, and with ctx's error. A database that is away is waited for.
+// unknown reply or one that is deleted meanwhile, and with ctx's error. A database that is away is waited for, before the first
+// step for 30 seconds.
 func (a *Advisor) Follow(ctx context.Context, responseID string, from int) iter.Seq2[Step, error] {
 	return func(yield func(Step, error) bool) {
 		var r store.Response
 		var pause backoff
-		for first := true; ; first = false {
+		begun, nothing := time.Now(), true // has been read
+		for {
 			// At first, and in the end: how it is, and all that is left of it.
 			try, cancel := context.WithTimeout(ctx, patience)
 			was, deltas, err := a.Record.ReadLog(try, responseID, from)
 			cancel()
 			switch {
 			case err == nil:
-				r = was
+				r, nothing = was, false
 				from += len(deltas)
 				if !yield(Step{r, deltas}, nil) || r.Ended() {
 					return
@@ -338,7 +343,7 @@ func (a *Advisor) Follow(ctx context.Context, responseID string, from int) iter.
 			case ctx.Err() != nil:
 				yield(Step{}, ctx.Err())
 				return
-			case errors.Is(err, store.ErrNotFound) || first:
+			case !store.Unknown(err), nothing && time.Since(begun) > newcomer:
 				yield(Step{}, err)
 				return
 			default:
