@@ -89,7 +89,7 @@ func (q ListQuery) Size() int {
 	return q.Limit
 }
 
-// Cut makes a page of what was read for q: at most one conversation more than its limit.
+// Cut makes a page of what was read for q: one conversation more than its limit, or more, where there are.
 func (q ListQuery) Cut(list []ConversationSummary) ListPage {
 	page := ListPage{Conversations: list}
 	if len(list) > q.Size() {

@@ -235,25 +235,23 @@ func (s *Store) Summary(ctx context.Context, id string) (ConversationSummary, er
 	if err != nil {
 		return ConversationSummary{}, Wrap("conversation", err)
 	}
-	c, err := pgx.CollectExactlyOneRow(rows, scanSummary)
-	if errors.Is(err, pgx.ErrNoRows) {
-		return c, ErrNotFound
+	c, err := oneSummary(rows)
+	if err != nil && !errors.Is(err, ErrNotFound) {
+		err = Wrap("conversation", err)
 	}
-	if err != nil {
-		return c, Wrap("conversation", err)
-	}
-	return c, nil
+	return c, err
 }
 
 // ListConversations returns the listed conversations, newest started_at first, at most 100. It returns an empty list when
 // there are none. [Store.List] is the one with pages.
 func (s *Store) ListConversations(ctx context.Context) ([]ConversationSummary, error) {
+	// A limit that is a parameter would have the server plan every call anew: it takes a limit it does not know for many rows.
 	rows, err := s.pool.Query(ctx, `SELECT `+summaryColumns+` FROM conversations WHERE listed
-		ORDER BY started_at DESC, id DESC LIMIT $1::int`, ListLimit)
+		ORDER BY started_at DESC, id DESC LIMIT 100`)
 	if err != nil {
 		return nil, Wrap("list", err)
 	}
-	list, err := pgx.CollectRows(rows, scanSummary)
+	list, err := collectSummaries(rows, ListLimit)
 	if err != nil {
 		return nil, Wrap("list", err)
 	}
@@ -263,23 +261,23 @@ func (s *Store) ListConversations(ctx context.Context) ([]ConversationSummary, e
 // List returns a page of the conversations, latest activity first; an empty page where there are none. A conversation
 // that is written to between two pages moves to the top of the list, past which the reader may already be.
 func (s *Store) List(ctx context.Context, q ListQuery) (ListPage, error) {
-	limit := q.Size()
-	where, order, args := `listed = $1::bool`, `DESC`, []any{!q.Unlisted, limit + 1}
+	where, order, args := `listed = $1::bool`, `DESC`, []any{!q.Unlisted}
 	switch {
 	case q.After != nil:
-		where += ` AND (updated_at, id) < ($3::timestamptz, $4::uuid)`
+		where += ` AND (updated_at, id) < ($2::timestamptz, $3::uuid)`
 		args = append(args, q.After.UpdatedAt, q.After.ID)
 	case q.Before != nil:
-		where += ` AND (updated_at, id) > ($3::timestamptz, $4::uuid)`
+		where += ` AND (updated_at, id) > ($2::timestamptz, $3::uuid)`
 		order = `ASC`
 		args = append(args, q.Before.UpdatedAt, q.Before.ID)
 	}
+	// Always a full page and one more: see ListConversations. Cut leaves what q asks for.
 	rows, err := s.pool.Query(ctx, `SELECT `+summaryColumns+` FROM conversations WHERE `+where+
-		` ORDER BY updated_at `+order+`, id `+order+` LIMIT $2::int`, args...)
+		` ORDER BY updated_at `+order+`, id `+order+` LIMIT 101`, args...)
 	if err != nil {
 		return ListPage{}, Wrap("list", err)
 	}
-	list, err := pgx.CollectRows(rows, scanSummary)
+	list, err := collectSummaries(rows, ListLimit+1)
 	if err != nil {
 		return ListPage{}, Wrap("list", err)
 	}
@@ -303,7 +301,7 @@ func (s *Store) thread(ctx context.Context, q ThreadQuery) (c ConversationSummar
 		var forks []Fork
 		batch := &pgx.Batch{}
 		batch.Queue(`SELECT `+summaryColumns+` FROM conversations WHERE id = $1::uuid`, q.ConversationID).Query(func(rows pgx.Rows) (err error) {
-			c, err = pgx.CollectExactlyOneRow(rows, scanSummary)
+			c, err = oneSummary(rows)
 			return err
 		})
 		batch.Queue(`SELECT m.seq, m.idx, p.seq, p.idx FROM messages m JOIN messages p ON p.id = m.parent_id
@@ -320,13 +318,10 @@ func (s *Store) thread(ctx context.Context, q ThreadQuery) (c ConversationSummar
 		page, err = readLine(ctx, tx, q, Line(forks, q.Tip))
 		return err
 	})
-	if errors.Is(err, pgx.ErrNoRows) {
-		return c, page, ErrNotFound
+	if err != nil && !errors.Is(err, ErrNotFound) {
+		err = Wrap("conversation", err)
 	}
-	if err != nil {
-		return c, page, Wrap("conversation", err)
-	}
-	return c, page, nil
+	return c, page, err
 }
 
 // readLine reads the messages of q that lie on line, a range scan of the order's index for each of its stretches.
@@ -480,17 +475,33 @@ func (s *Store) DeleteMessage(ctx context.Context, conversationID, id string) er
 
 const summaryColumns = `id, model, started_at, message_count, title, updated_at, head, metadata, pinned, archived, listed`
 
-func scanSummary(row pgx.CollectableRow) (c ConversationSummary, err error) {
-	var metadata []byte
-	if err := row.Scan((*uuidText)(&c.ID), &c.Model, &c.StartedAt, &c.MessageCount, &c.Title, &c.UpdatedAt, &c.Head, &metadata,
-		&c.Pinned, &c.Archived, &c.Listed); err != nil {
-		return c, err
-	}
-	if string(metadata) == "{}" { // nearly always
+// collectSummaries reads rows of summaryColumns, about n of them. It allocates nothing for a row but the row.
+func collectSummaries(rows pgx.Rows, n int) ([]ConversationSummary, error) {
+	list := make([]ConversationSummary, 0, n)
+	var c ConversationSummary
+	var metadata pgtype.DriverBytes
+	_, err := pgx.ForEachRow(rows, []any{(*uuidText)(&c.ID), &c.Model, &c.StartedAt, &c.MessageCount, &c.Title, &c.UpdatedAt, &c.Head, &metadata,
+		&c.Pinned, &c.Archived, &c.Listed}, func() error {
 		c.Metadata = map[string]string{}
-		return c, nil
+		list = append(list, c)
+		if string(metadata) == "{}" { // nearly always
+			return nil
+		}
+		return json.Unmarshal(metadata, &c.Metadata)
+	})
+	return list, err
+}
+
+// oneSummary reads the row of summaryColumns, or returns ErrNotFound.
+func oneSummary(rows pgx.Rows) (ConversationSummary, error) {
+	list, err := collectSummaries(rows, 1)
+	if err != nil {
+		return ConversationSummary{}, err
 	}
-	return c, json.Unmarshal(metadata, &c.Metadata)
+	if len(list) == 0 {
+		return ConversationSummary{}, ErrNotFound
+	}
+	return list[0], nil
 }
 
 const messageColumns = `id, conversation_id, role, content, created_at, seq, idx, parent_id, status, response_id, item`
