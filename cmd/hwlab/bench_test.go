@@ -21,31 +21,54 @@ import (
 	"git.georgsen.dk/hwlab/internal/testpg"
 )
 
-// pacedModel is a Chat Completions server that says a word every pause, each the time at which it was said, in nanoseconds.
-func pacedModel(b *testing.B, pause time.Duration, words int) *httptest.Server {
-	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		if strings.HasSuffix(r.URL.Path, "/models") {
-			io.WriteString(w, `{"object":"list","data":[{"id":"paced","object":"model"}]}`)
+// pacedModel is a Chat Completions server that says a word every pause, each the time at which it was said, in nanoseconds,
+// until it is told to stop. It writes to the connection itself, so that it takes little of the machine it shares with what is
+// measured.
+type pacedModel struct {
+	*httptest.Server
+	pause time.Duration
+	stop  chan struct{}
+	said  atomic.Int64
+}
+
+func newPacedModel(b *testing.B, pause time.Duration) *pacedModel {
+	m := &pacedModel{pause: pause, stop: make(chan struct{})}
+	m.Server = httptest.NewServer(m)
+	b.Cleanup(m.Close)
+	return m
+}
+
+func (m *pacedModel) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	if strings.HasSuffix(r.URL.Path, "/models") {
+		io.WriteString(w, `{"object":"list","data":[{"id":"paced","object":"model"}]}`)
+		return
+	}
+	io.Copy(io.Discard, r.Body)
+	conn, _, err := http.NewResponseController(w).Hijack()
+	if err != nil {
+		panic(err)
+	}
+	defer conn.Close()
+	conn.Write([]byte("HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nTransfer-Encoding: chunked\r\n\r\n"))
+	chunk := func(text string) error {
+		_, err := fmt.Fprintf(conn, "%x\r\n%s\r\n", len(text), text)
+		return err
+	}
+	tick := time.NewTicker(m.pause)
+	defer tick.Stop()
+	for {
+		select {
+		case <-m.stop:
+			chunk("data: {\"choices\":[{\"index\":0,\"delta\":{},\"finish_reason\":\"stop\"}]}\n\ndata: [DONE]\n\n")
+			chunk("")
+			return
+		case <-tick.C:
+		}
+		if chunk(fmt.Sprintf("data: {\"choices\":[{\"index\":0,\"delta\":{\"content\":\"%d \"}}]}\n\n", time.Now().UnixNano())) != nil {
 			return
 		}
-		io.Copy(io.Discard, r.Body)
-		w.Header().Set("Content-Type", "text/event-stream")
-		flush := http.NewResponseController(w).Flush
-		tick := time.NewTicker(pause)
-		defer tick.Stop()
-		for range words {
-			select {
-			case <-tick.C:
-			case <-r.Context().Done():
-				return
-			}
-			fmt.Fprintf(w, "data: {\"choices\":[{\"index\":0,\"delta\":{\"content\":\"%d \"}}]}\n\n", time.Now().UnixNano())
-			flush()
-		}
-		io.WriteString(w, "data: {\"choices\":[{\"index\":0,\"delta\":{},\"finish_reason\":\"stop\"}]}\n\ndata: [DONE]\n\n")
-	}))
-	b.Cleanup(server.Close)
-	return server
+		m.said.Add(1)
+	}
 }
 
 // cpu is the processor time of a process so far.
@@ -72,76 +95,99 @@ func postgresCPU(postmaster int) time.Duration {
 }
 
 // BenchmarkStreams measures how long a word takes from the model server to a reader, through the database, durable before
-// it is shown: n replies at 50 words a second each, with a reader each.
+// it is shown: n replies at 50 words a second each, with a reader each, for ten seconds in which all of them run.
 func BenchmarkStreams(b *testing.B) {
-	for _, n := range []int{1, 100, 1000, 3000} {
+	for _, n := range []int{1, 100, 1000, 2000, 3000} {
 		b.Run(strconv.Itoa(n), func(b *testing.B) {
-			cluster, err := testpg.Start(testpg.Options{Durable: true})
-			if err != nil {
-				b.Fatal(err)
-			}
-			defer cluster.Close()
-			const words = 500 // ten seconds
-			model := pacedModel(b, 20*time.Millisecond, words)
-			p := serveIn(b, b.TempDir(), "HWLAB_DATABASE_URL="+cluster.URL(), "OPENAI_BASE_URL="+model.URL+"/v1")
-			p.waitFor(`default: paced`)
-			conn, err := pgx.Connect(b.Context(), cluster.URL())
-			if err != nil {
-				b.Fatal(err)
-			}
-			defer conn.Close(b.Context())
-			counters := func() (commits, rows int64) {
-				conn.Exec(b.Context(), `SELECT pg_stat_clear_snapshot()`)
-				conn.QueryRow(b.Context(), `SELECT xact_commit FROM pg_stat_database WHERE datname = current_database()`).Scan(&commits)
-				conn.QueryRow(b.Context(), `SELECT n_tup_ins FROM pg_stat_user_tables WHERE relname = 'response_deltas'`).Scan(&rows)
-				return commits, rows
-			}
 			for b.Loop() {
-				var mu sync.Mutex
-				var late []time.Duration
-				var group sync.WaitGroup
-				var shown atomic.Int64
-				commits, rows := counters()
-				ours, theirs, started := cpu(p.cmd.Process.Pid), postgresCPU(cluster.PID()), time.Now()
-				for i := range n {
-					group.Go(func() {
-						time.Sleep(time.Duration(i) * time.Second / time.Duration(n)) // they do not all begin in one moment
-						mine := readWords(b, p.url)
-						shown.Add(int64(len(mine)))
-						mu.Lock()
-						late = append(late, mine...)
-						mu.Unlock()
-					})
-				}
-				group.Wait()
-				took := time.Since(started).Seconds()
-				moreCommits, moreRows := counters()
-				slices.Sort(late)
-				if shown.Load() != int64(n*words) {
-					b.Errorf("%d words were shown, %d were said", shown.Load(), n*words)
-				}
-				ms := func(d time.Duration) float64 { return float64(d.Microseconds()) / 1000 }
-				b.ReportMetric(ms(late[len(late)/2]), "ms-p50")
-				b.ReportMetric(ms(late[len(late)*99/100]), "ms-p99")
-				b.ReportMetric(float64(shown.Load())/took, "words/s")
-				b.ReportMetric(float64(moreRows-rows)/took, "rows/s")
-				b.ReportMetric(float64(moreCommits-commits)/took, "commits/s")
-				b.ReportMetric((cpu(p.cmd.Process.Pid)-ours).Seconds()/took, "cores-hwlab")
-				b.ReportMetric((postgresCPU(cluster.PID())-theirs).Seconds()/took, "cores-postgres")
+				measureStreams(b, n)
 			}
 		})
 	}
 }
 
-// readWords asks for a reply and returns how long each of its words took.
-func readWords(b *testing.B, url string) []time.Duration {
+func measureStreams(b *testing.B, n int) {
+	const startsPerSecond, window = 100, 10 * time.Second
+	cluster, err := testpg.Start(testpg.Options{Durable: true})
+	if err != nil {
+		b.Fatal(err)
+	}
+	defer cluster.Close()
+	model := newPacedModel(b, 20*time.Millisecond)
+	p := serveIn(b, b.TempDir(), "HWLAB_DATABASE_URL="+cluster.URL(), "OPENAI_BASE_URL="+model.URL+"/v1")
+	p.waitFor(`default: paced`)
+	conn, err := pgx.Connect(b.Context(), cluster.URL())
+	if err != nil {
+		b.Fatal(err)
+	}
+	defer conn.Close(b.Context())
+	type counters struct {
+		commits, rows int64
+		ours, theirs  time.Duration
+		at            time.Time
+	}
+	look := func() (c counters) {
+		conn.Exec(b.Context(), `SELECT pg_stat_clear_snapshot()`)
+		conn.QueryRow(b.Context(), `SELECT xact_commit FROM pg_stat_database WHERE datname = current_database()`).Scan(&c.commits)
+		conn.QueryRow(b.Context(), `SELECT n_tup_ins FROM pg_stat_user_tables WHERE relname = 'response_deltas'`).Scan(&c.rows)
+		c.ours, c.theirs, c.at = cpu(p.cmd.Process.Pid), postgresCPU(cluster.PID()), time.Now()
+		return c
+	}
+
+	readers := make([][]shownWord, n)
+	var group sync.WaitGroup
+	for i := range n {
+		group.Go(func() { readers[i] = readWords(b, p.url) })
+		time.Sleep(time.Second / startsPerSecond)
+	}
+	time.Sleep(2 * time.Second)
+	begin := look()
+	time.Sleep(window)
+	end := look()
+	close(model.stop)
+	group.Wait()
+
+	var late []time.Duration
+	all := 0
+	for _, words := range readers {
+		all += len(words)
+		for _, w := range words {
+			if w.said.After(begin.at) && w.said.Before(end.at) {
+				late = append(late, w.late)
+			}
+		}
+	}
+	if int64(all) != model.said.Load() {
+		b.Errorf("%d words were shown, %d were said", all, model.said.Load())
+	}
+	slices.Sort(late)
+	took := end.at.Sub(begin.at).Seconds()
+	ms := func(d time.Duration) float64 { return float64(d.Microseconds()) / 1000 }
+	b.ReportMetric(0, "ns/op")
+	b.ReportMetric(ms(late[len(late)/2]), "ms-p50")
+	b.ReportMetric(ms(late[len(late)*99/100]), "ms-p99")
+	b.ReportMetric(float64(len(late))/took, "words/s")
+	b.ReportMetric(float64(end.rows-begin.rows)/took, "rows/s")
+	b.ReportMetric(float64(end.commits-begin.commits)/took, "commits/s")
+	b.ReportMetric((end.ours-begin.ours).Seconds()/took, "cores-hwlab")
+	b.ReportMetric((end.theirs-begin.theirs).Seconds()/took, "cores-postgres")
+}
+
+// shownWord is a word that a reader got.
+type shownWord struct {
+	said time.Time
+	late time.Duration
+}
+
+// readWords asks for a reply and reads it to its end.
+func readWords(b *testing.B, url string) []shownWord {
 	answer, err := http.Post(url+"/v1/responses", "application/json", strings.NewReader(`{"input":"go","stream":true}`))
 	if err != nil {
 		b.Error(err)
 		return nil
 	}
 	defer answer.Body.Close()
-	var list []time.Duration
+	var list []shownWord
 	lines := bufio.NewScanner(answer.Body)
 	lines.Buffer(nil, 1<<20)
 	for lines.Scan() {
@@ -149,16 +195,17 @@ func readWords(b *testing.B, url string) []time.Duration {
 		if !bytes.HasPrefix(line, []byte(`data: {"type":"response.output_text.delta"`)) {
 			continue
 		}
-		now := time.Now().UnixNano()
+		now := time.Now()
 		_, text, _ := bytes.Cut(line, []byte(`"delta":"`))
 		text, _, _ = bytes.Cut(text, []byte(`"`))
 		for word := range bytes.FieldsSeq(text) {
-			said, err := strconv.ParseInt(string(word), 10, 64)
+			nanoseconds, err := strconv.ParseInt(string(word), 10, 64)
 			if err != nil {
 				b.Error(err)
 				return list
 			}
-			list = append(list, time.Duration(now-said))
+			said := time.Unix(0, nanoseconds)
+			list = append(list, shownWord{said, now.Sub(said)})
 		}
 	}
 	return list

@@ -64,19 +64,22 @@ func eventStream(body io.Reader) iter.Seq2[frame, error] {
 	}
 }
 
-// readLine reads up to a newline, which it drops. At the end of the input it returns what is left with io.EOF.
+// readLine reads up to a newline, which it drops. At the end of the input it returns what is left with io.EOF. The line is
+// good until the next one is read.
 func readLine(r *bufio.Reader) ([]byte, error) {
-	var line []byte
-	for {
-		part, err := r.ReadSlice('\n')
-		line = append(line, part...)
+	line, err := r.ReadSlice('\n')
+	for long := false; err == bufio.ErrBufferFull; long = true {
 		if len(line) > maxFrame {
 			return nil, &Error{Code: CodeBadResponse, Message: "it sent a line of more than 16 MB"}
 		}
-		if !errors.Is(err, bufio.ErrBufferFull) {
-			return bytes.TrimRight(line, "\r\n"), err
+		if !long {
+			line = bytes.Clone(line)
 		}
+		var part []byte
+		part, err = r.ReadSlice('\n')
+		line = append(line, part...)
 	}
+	return bytes.TrimRight(line, "\r\n"), err
 }
 
 // wholeBody gives a JSON body as the only payload.
