@@ -16,10 +16,9 @@ import (
 
 const (
 	patience  = 10 * time.Second      // for one answer of the database; a connection that has died may never say so
-	crowd     = 16                    // with rows of more replies than this in a flush, the next one waits
-	crowdGap  = 30 * time.Millisecond // for this long
-	crowdRead = 10 * time.Millisecond // and then this long, in which the models are read
-	maxUnsent = 256 * 1024            // bytes of a reply's text in memory before its model is paused
+	gap       = 30 * time.Microsecond // between two flushes, for each reply in the first: with a thousand it saves half the work
+	maxGap    = 100 * time.Millisecond
+	maxUnsent = 256 * 1024 // bytes of a reply's text in memory before its model is paused
 )
 
 type flusher struct {
@@ -34,8 +33,7 @@ type flusher struct {
 	wake chan struct{} // holds one token while there is something to send
 
 	mu      sync.Mutex
-	waiting []*replyLog   // with rows to send, in the order they came
-	turn    chan struct{} // in a crowd: closed when the models are read again; else nil
+	waiting []*replyLog // with rows to send, in the order they came
 }
 
 // replyLog is the log of one running reply on its way to the record.
@@ -107,23 +105,6 @@ func (l *replyLog) add(ctx context.Context, d store.Delta) error {
 	return nil
 }
 
-// pace waits, in a crowd, until what the reply has to send is about to be sent: so its model is read once a flush and not for
-// each word, which is most of the work.
-func (l *replyLog) pace(ctx context.Context) {
-	l.f.mu.Lock()
-	turn := l.f.turn
-	if len(l.rows) == 0 {
-		turn = nil
-	}
-	l.f.mu.Unlock()
-	if turn != nil {
-		select {
-		case <-turn:
-		case <-ctx.Done():
-		}
-	}
-}
-
 // flushed waits until all rows are committed and returns ctx's error, or why the log can take no more.
 func (l *replyLog) flushed(ctx context.Context) error {
 	l.f.mu.Lock()
@@ -167,39 +148,19 @@ func (f *flusher) run(ctx context.Context) {
 		select {
 		case <-f.wake:
 		case <-ctx.Done():
-			f.setTurn(nil)
 			f.fail(ctx.Err(), f.take())
 			return
 		}
 		batches := f.take()
 		f.send(ctx, batches)
-		if len(batches) > crowd {
-			sleep(ctx, crowdGap)
-			f.setTurn(make(chan struct{}))
-			sleep(ctx, crowdRead)
-		} else {
-			f.setTurn(nil)
+		if n := time.Duration(len(batches)); n > 1 {
+			timer := time.NewTimer(min(n*gap, maxGap))
+			select {
+			case <-timer.C:
+			case <-ctx.Done():
+			}
+			timer.Stop()
 		}
-	}
-}
-
-// setTurn begins a turn and ends the one before it, if there was one.
-func (f *flusher) setTurn(next chan struct{}) {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	if f.turn != nil {
-		close(f.turn)
-	}
-	f.turn = next
-}
-
-// sleep waits for d, or until ctx ends.
-func sleep(ctx context.Context, d time.Duration) {
-	timer := time.NewTimer(d)
-	defer timer.Stop()
-	select {
-	case <-timer.C:
-	case <-ctx.Done():
 	}
 }
 

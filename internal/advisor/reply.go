@@ -164,8 +164,7 @@ func (r *reply) add(rows ...store.Delta) error {
 // request is what the model is told: the instructions, the lab's notes and the conversation up to the question.
 func (a *Advisor) request(r *reply) (llm.Request, error) {
 	q := r.question
-	request := llm.Request{Model: r.Model, Temperature: q.Temperature, TopP: q.TopP, MaxOutputTokens: q.MaxTokens,
-		Pace: func() { r.log.pace(r.ctx) }}
+	request := llm.Request{Model: r.Model, Temperature: q.Temperature, TopP: q.TopP, MaxOutputTokens: q.MaxTokens}
 	notes, err := a.Notes.Read(r.ctx)
 	if err != nil {
 		a.Log.Warn("answering without the lab's notes", "error", err)

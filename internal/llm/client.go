@@ -134,9 +134,6 @@ func (c *Client) Stream(ctx context.Context, req Request) iter.Seq2[Delta, error
 			return
 		}
 		defer resp.Body.Close()
-		if req.Pace != nil {
-			resp.Body = paced{resp.Body, req.Pace}
-		}
 		for delta, err := range c.read(resp) {
 			var known *Error
 			if errors.As(err, &known) && ctx.Err() == nil {
@@ -149,17 +146,6 @@ func (c *Client) Stream(ctx context.Context, req Request) iter.Seq2[Delta, error
 			}
 		}
 	}
-}
-
-// paced is a body that is read when it is time to.
-type paced struct {
-	io.ReadCloser
-	pace func()
-}
-
-func (p paced) Read(b []byte) (int, error) {
-	p.pace()
-	return p.ReadCloser.Read(b)
 }
 
 // read gives what is in an answer with status 200, whatever form it has.

@@ -45,10 +45,6 @@ type Request struct {
 	Temperature     *float64
 	TopP            *float64
 	MaxOutputTokens *int
-
-	// Pace is called before more of the answer is read from a server, once all that had come was yielded: while it waits,
-	// the network collects. nil is for no wait.
-	Pace func()
 }
 
 // Delta is one step of a reply. Any of its parts may be empty, not all of them.
