@@ -249,3 +249,69 @@ func readWords(b *testing.B, url string) []shownWord {
 	}
 	return list
 }
+
+// BenchmarkEndedReplies has replies of fifty words end, a hundred a second, and reports at the end of each minute how large the
+// log's tables are: make bench BENCHPKG=./cmd/hwlab BENCH=EndedReplies BENCHTIME=5x is five minutes.
+func BenchmarkEndedReplies(b *testing.B) {
+	const perSecond, words = 100, 50
+	cluster, err := testpg.Start(testpg.Options{Durable: true})
+	if err != nil {
+		b.Fatal(err)
+	}
+	defer cluster.Close()
+	model := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if strings.HasSuffix(r.URL.Path, "/models") {
+			io.WriteString(w, `{"object":"list","data":[{"id":"brief","object":"model"}]}`)
+			return
+		}
+		w.Header().Set("Content-Type", "text/event-stream")
+		for range words {
+			io.WriteString(w, "data: {\"choices\":[{\"index\":0,\"delta\":{\"content\":\"word \"}}]}\n\n")
+			http.NewResponseController(w).Flush()
+			time.Sleep(20 * time.Millisecond)
+		}
+		io.WriteString(w, "data: {\"choices\":[{\"index\":0,\"delta\":{},\"finish_reason\":\"stop\"}]}\n\ndata: [DONE]\n\n")
+	}))
+	defer model.Close()
+	p := serveIn(b, b.TempDir(), "HWLAB_DATABASE_URL="+cluster.URL(), "OPENAI_BASE_URL="+model.URL+"/v1")
+	p.waitFor(`default: brief`)
+	conn, err := pgx.Connect(b.Context(), cluster.URL())
+	if err != nil {
+		b.Fatal(err)
+	}
+	defer conn.Close(b.Context())
+	minute := 0
+	for b.Loop() {
+		minute++
+		var ended atomic.Int64
+		var group sync.WaitGroup
+		tick := time.NewTicker(time.Second / perSecond)
+		begun := time.Now()
+		for range 60 * perSecond {
+			<-tick.C
+			group.Go(func() {
+				answer, err := http.Post(p.url+"/v1/responses", "application/json", strings.NewReader(`{"input":"go"}`))
+				if err != nil {
+					b.Error(err)
+					return
+				}
+				defer answer.Body.Close()
+				if body, err := io.ReadAll(answer.Body); err != nil || !bytes.Contains(body, []byte(`"status":"completed"`)) {
+					b.Errorf("%v %s", err, body)
+				}
+				ended.Add(1)
+			})
+		}
+		group.Wait()
+		tick.Stop()
+		var deltas, queue, keys int64
+		var left int
+		if err := conn.QueryRow(b.Context(), `SELECT pg_total_relation_size('response_deltas'), pg_total_relation_size('search_queue'),
+			pg_total_relation_size('idempotency'), (SELECT count(*) FROM response_deltas)`).Scan(&deltas, &queue, &keys, &left); err != nil {
+			b.Fatal(err)
+		}
+		b.Logf("minute %d: %.1f replies/s; response_deltas %d kB (%d rows), search_queue %d kB, idempotency %d kB", minute,
+			float64(ended.Load())/time.Since(begun).Seconds(), deltas>>10, left, queue>>10, keys>>10)
+		b.ReportMetric(float64(deltas)/(1<<20), "MB-deltas")
+	}
+}
