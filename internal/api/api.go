@@ -79,19 +79,7 @@ const maxBody = 32 << 20
 func New(cfg Config) http.Handler {
 	a := &API{cfg}
 	mux := http.NewServeMux()
-	for pattern, handler := range map[string]func(http.ResponseWriter, *http.Request) error{
-		"POST /v1/responses":               a.createResponse,
-		"GET /v1/responses/{id}":           a.getResponse,
-		"POST /v1/responses/{id}/cancel":   a.cancelResponse,
-		"POST /v1/conversations":           a.createConversation,
-		"GET /v1/conversations":            a.listConversations,
-		"GET /v1/conversations/{id}":       a.getConversation,
-		"POST /v1/conversations/{id}":      a.updateConversation,
-		"DELETE /v1/conversations/{id}":    a.deleteConversation,
-		"GET /v1/conversations/{id}/items": a.listItems,
-		"GET /v1/models":                   a.listModels,
-		"GET /v1/lab":                      a.getLab,
-	} {
+	for pattern, handler := range a.routes() {
 		mux.Handle(pattern, a.handle(handler))
 	}
 	mux.Handle("/v1/", a.handle(func(_ http.ResponseWriter, r *http.Request) error {
@@ -106,6 +94,23 @@ func New(cfg Config) http.Handler {
 		return &Error{Status: http.StatusNotFound, Code: "unknown_url", Message: "there is no " + r.URL.Path + " here"}
 	}))
 	return mux
+}
+
+// routes are all there is under /v1. openapi.json describes each.
+func (a *API) routes() map[string]func(http.ResponseWriter, *http.Request) error {
+	return map[string]func(http.ResponseWriter, *http.Request) error{
+		"POST /v1/responses":               a.createResponse,
+		"GET /v1/responses/{id}":           a.getResponse,
+		"POST /v1/responses/{id}/cancel":   a.cancelResponse,
+		"POST /v1/conversations":           a.createConversation,
+		"GET /v1/conversations":            a.listConversations,
+		"GET /v1/conversations/{id}":       a.getConversation,
+		"POST /v1/conversations/{id}":      a.updateConversation,
+		"DELETE /v1/conversations/{id}":    a.deleteConversation,
+		"GET /v1/conversations/{id}/items": a.listItems,
+		"GET /v1/models":                   a.listModels,
+		"GET /v1/lab":                      a.getLab,
+	}
 }
 
 // handle runs a handler and renders the error it returns.

@@ -16,6 +16,7 @@ import (
 
 	"git.georgsen.dk/hwlab/internal/advisor"
 	"git.georgsen.dk/hwlab/internal/api"
+	"git.georgsen.dk/hwlab/internal/api/apitest"
 	"git.georgsen.dk/hwlab/internal/lab"
 	"git.georgsen.dk/hwlab/internal/llm"
 	"git.georgsen.dk/hwlab/internal/llm/llmtest"
@@ -46,7 +47,7 @@ func start(t *testing.T, record testrecord.Record, id string, notes *lab.Lab) *s
 	if err != nil {
 		t.Fatal(err)
 	}
-	web := httptest.NewServer(api.New(api.Config{Record: record, Advisor: replies, Models: models, Notes: notes, Log: log}))
+	web := httptest.NewServer(apitest.Handler(t, api.New(api.Config{Record: record, Advisor: replies, Models: models, Notes: notes, Log: log})))
 	s := &server{t: t, url: web.URL, record: record, model: model}
 	stopped := false
 	s.stop = func() {

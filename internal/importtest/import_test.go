@@ -43,6 +43,7 @@ var rooms = []room{
 	{path: "internal/llm"},
 	{path: "internal/lab"},
 
+	{path: "internal/api/apitest", may: []string{"internal/api"}, testOnly: true},
 	{path: "internal/store/storetest", may: []string{"internal/store"}, testOnly: true},
 	{path: "internal/llm/llmtest", may: []string{"internal/llm"}, testOnly: true},
 	{path: "internal/testpg", testOnly: true},
