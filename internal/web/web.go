@@ -29,6 +29,19 @@ const contentPolicy = "default-src 'self'; img-src 'self' data: blob:; base-uri 
 
 // New returns the handler of everything.
 func New(cfg Config) http.Handler {
+	mux := http.NewServeMux()
+	for pattern, handler := range routes(cfg) {
+		mux.Handle(pattern, handler)
+	}
+	ownSite := http.NewCrossOriginProtection()
+	ownSite.SetDenyHandler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		api.WriteError(w, &api.Error{Status: http.StatusForbidden, Code: "other_site", Message: "another site made this request; it is refused"})
+	}))
+	return headers(hosts(cfg.Password != "", ownSite.Handler(mux)))
+}
+
+// routes are all there is. openapi.json describes each.
+func routes(cfg Config) map[string]http.Handler {
 	door := newDoor(cfg.Password)
 	files := http.StripPrefix("/ui/", http.FileServerFS(ui.Files()))
 	etag := `"` + fingerprint(ui.Files()) + `"`
@@ -45,20 +58,23 @@ func New(cfg Config) http.Handler {
 		}
 	}
 
-	mux := http.NewServeMux()
-	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, r *http.Request) {
-		w.Header().Set("Content-Type", "text/plain; charset=utf-8")
-		fmt.Fprintln(w, "ok")
-	})
-	mux.HandleFunc("GET /ui/{file...}", static)
-	mux.HandleFunc("GET /login", page("login.html"))
-	mux.HandleFunc("POST /login", door.login)
-	mux.HandleFunc("POST /logout", door.logout)
-	mux.Handle("GET /{$}", door.page(page("index.html")))
-	mux.Handle("GET /c/{id}", door.page(page("index.html")))
-	mux.Handle("/v1/", door.api(cfg.API))
+	return map[string]http.Handler{
+		"GET /healthz":      http.HandlerFunc(health),
+		"GET /openapi.json": door.api(http.HandlerFunc(api.SendDescription)),
+		"GET /ui/{file...}": http.HandlerFunc(static),
+		"GET /login":        page("login.html"),
+		"POST /login":       http.HandlerFunc(door.login),
+		"POST /logout":      http.HandlerFunc(door.logout),
+		"GET /{$}":          door.page(page("index.html")),
+		"GET /c/{id}":       door.page(page("index.html")),
+		"/v1/":              door.api(cfg.API),
+	}
+}
 
-	return headers(hosts(cfg.Password != "", http.NewCrossOriginProtection().Handler(mux)))
+// health is GET /healthz: it does not ask the database.
+func health(w http.ResponseWriter, _ *http.Request) {
+	w.Header().Set("Content-Type", "text/plain; charset=utf-8")
+	fmt.Fprintln(w, "ok")
 }
 
 // headers sets what every answer carries.

@@ -8,6 +8,7 @@ import (
 	"strings"
 	"testing"
 
+	"git.georgsen.dk/hwlab/internal/api/apitest"
 	"git.georgsen.dk/hwlab/internal/web"
 )
 
@@ -41,6 +42,9 @@ func sendTo(t *testing.T, handler http.Handler, r request) (*http.Response, stri
 	body, err := io.ReadAll(answer.Body)
 	if err != nil {
 		t.Fatal(err)
+	}
+	if string(body) != "the API" { // which is no answer of its
+		apitest.Check(t, q, answer, body)
 	}
 	return answer, string(body)
 }
@@ -98,6 +102,9 @@ func TestEveryAnswerHasThePolicy(t *testing.T) {
 			}
 		}
 	}
+	if answer, body := send(t, "", request{path: "/openapi.json"}); answer.Header.Get("Content-Type") != "application/json" || !strings.Contains(body, `"openapi": "3.1.0"`) {
+		t.Errorf("the description is answered %d %.40q", answer.StatusCode, body)
+	}
 	first, _ := send(t, "", request{path: "/ui/js/app.js"})
 	etag := first.Header.Get("ETag")
 	if again, _ := send(t, "", request{path: "/ui/js/app.js", header: map[string]string{"If-None-Match": etag}}); etag == "" || again.StatusCode != http.StatusNotModified {
@@ -116,6 +123,9 @@ func TestThePasswordIsAskedFor(t *testing.T) {
 	answer, body := sendTo(t, handler, lan(request{path: "/v1/models"}))
 	if answer.StatusCode != http.StatusUnauthorized || !strings.Contains(body, `"invalid_api_key"`) || answer.Header.Get("WWW-Authenticate") != "Bearer" {
 		t.Errorf("a stranger who wants the API is answered %d %s", answer.StatusCode, body)
+	}
+	if answer, body := sendTo(t, handler, lan(request{path: "/openapi.json"})); answer.StatusCode != http.StatusUnauthorized {
+		t.Errorf("a stranger who wants the description is answered %d %s", answer.StatusCode, body)
 	}
 	for _, path := range []string{"/login", "/ui/css/base.css", "/healthz"} {
 		if answer, _ := sendTo(t, handler, lan(request{path: path})); answer.StatusCode != http.StatusOK {
