@@ -192,10 +192,11 @@ func (s *Store) AppendMessages(ctx context.Context, a Append) (ids []string, hea
 		return nil, c.Head, err
 	}
 	call := newAppendCall(a)
-	if a.Expect != nil {
-		err = s.appendOne(ctx, a.ConversationID, a.Expect, []*appendCall{call})
-	} else {
+	if a.Expect == nil {
 		err = s.appends.do(ctx, call)
+	} else { // it goes by itself, since others of the same batch would move the head
+		s.writeAppends(ctx, []*appendCall{call})
+		err = call.err
 	}
 	if err != nil {
 		return nil, 0, err
