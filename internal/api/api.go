@@ -33,6 +33,7 @@ type Record interface {
 	List(ctx context.Context, q store.ListQuery) (store.ListPage, error)
 	Thread(ctx context.Context, q store.ThreadQuery) (store.ThreadPage, error)
 	Message(ctx context.Context, conversationID, id string) (store.Message, error)
+	FindMessage(ctx context.Context, id string) (store.Message, error)
 	RenameConversation(ctx context.Context, id, title string) error
 	SetMetadata(ctx context.Context, id string, metadata map[string]string) error
 	RunningIn(ctx context.Context, conversationID string) (string, error)

@@ -22,7 +22,7 @@ func (a *API) createConversation(w http.ResponseWriter, r *http.Request) error {
 	if err := checkMetadata(q.Metadata); err != nil {
 		return err
 	}
-	items, err := parseInput("items", q.Items)
+	items, err := a.parseInput(r.Context(), "items", q.Items)
 	if err != nil {
 		return err
 	}
@@ -158,7 +158,7 @@ func (a *API) listItems(w http.ResponseWriter, r *http.Request) error {
 		return badRequest("order", "order is asc or desc")
 	}
 	if after := r.URL.Query().Get("after"); after != "" {
-		m, err := a.Record.Message(r.Context(), q.ConversationID, parseID(messageID, after))
+		m, err := a.Record.Message(r.Context(), q.ConversationID, parseItemID(after))
 		if errors.Is(err, store.ErrNotFound) {
 			return badRequest("after", "there is no item %q to go on from", after)
 		}
@@ -178,12 +178,12 @@ func (a *API) listItems(w http.ResponseWriter, r *http.Request) error {
 	if q.Newest {
 		slices.Reverse(page.Messages)
 	}
-	items := make([]messageObject, len(page.Messages))
+	items := make([]itemObject, len(page.Messages))
 	for i, m := range page.Messages {
-		if items[i], err = newMessage(m); err != nil {
+		if items[i], err = newItem(m); err != nil {
 			return err
 		}
 	}
-	writeJSON(w, http.StatusOK, newList(items, func(m messageObject) string { return m.ID }, func(m messageObject) any { return m }, page.More))
+	writeJSON(w, http.StatusOK, newList(items, func(m itemObject) string { return m.ID }, func(m itemObject) any { return m }, page.More))
 	return nil
 }

@@ -14,10 +14,14 @@ type event struct {
 	OutputIndex  *int            `json:"output_index,omitempty"`
 	ItemID       string          `json:"item_id,omitempty"`
 	ContentIndex *int            `json:"content_index,omitempty"`
-	Item         *messageObject  `json:"item,omitempty"`
+	SummaryIndex *int            `json:"summary_index,omitempty"`
+	Item         *itemObject     `json:"item,omitempty"`
 	Part         any             `json:"part,omitempty"`
 	Delta        *string         `json:"delta,omitempty"`
 	Text         *string         `json:"text,omitempty"`
+	Refusal      *string         `json:"refusal,omitempty"`
+	Name         string          `json:"name,omitempty"`
+	Arguments    *string         `json:"arguments,omitempty"`
 	Logprobs     []any           `json:"logprobs,omitzero"`
 	Error        *Error          `json:"error,omitempty"`
 }
@@ -26,8 +30,10 @@ type event struct {
 // reply's end and what was asked: whoever reads the log at whatever time gets the same ones. Rows go in in order, from 0.
 type transcript struct {
 	next   int // the next event's sequence_number
-	output []messageObject
-	text   []byte // of the open part
+	output []itemObject
+	hidden bool   // the last item is a call whose name is not known yet
+	part   string // the type of the open part; "" for none
+	text   []byte // of it
 }
 
 // open returns the events before the first row.
@@ -36,49 +42,136 @@ func (t *transcript) open(r store.Response) ([]event, error) {
 	if err != nil {
 		return nil, err
 	}
-	return t.number(event{Type: "response.created", Response: &o}, event{Type: "response.in_progress", Response: &o}), nil
+	if !o.Background {
+		return t.number(event{Type: "response.created", Response: &o}, event{Type: "response.in_progress", Response: &o}), nil
+	}
+	queued := o
+	queued.Status = "queued"
+	return t.number(event{Type: "response.created", Response: &queued}, event{Type: "response.queued", Response: &queued},
+		event{Type: "response.in_progress", Response: &o}), nil
 }
 
 // row returns the events of a row.
 func (t *transcript) row(d store.Delta) ([]event, error) {
 	if d.Kind == store.DeltaItem {
-		t.output = append(t.output, messageObject{Type: d.Text, ID: messageID + d.ItemID, Status: "in_progress", Role: "assistant", Content: []any{}})
+		t.settle()
+		t.output = append(t.output, newOutput(d.Text, d.ItemID))
 	}
-	if d.Item >= len(t.output) {
-		return nil, fmt.Errorf("api: row %d of response %s is of an item that was not opened", d.N, d.ResponseID)
+	if len(t.output) == 0 || d.Item != len(t.output)-1 {
+		return nil, fmt.Errorf("api: row %d of response %s is of an item that is not open", d.N, d.ResponseID)
 	}
 	item := &t.output[d.Item]
-	e := event{OutputIndex: &d.Item, ItemID: item.ID, ContentIndex: &d.Part}
+	added := event{Type: "response.output_item.added", OutputIndex: &d.Item}
+	e := event{OutputIndex: &d.Item, ItemID: item.ID}
 	switch d.Kind {
 	case store.DeltaItem:
-		return t.number(event{Type: "response.output_item.added", OutputIndex: &d.Item, Item: item.copy()}), nil
+		if t.hidden = d.Text == store.ItemFunctionCall; t.hidden {
+			return nil, nil
+		}
+		added.Item = item.copy()
+		return t.number(added), nil
 	case store.DeltaPart:
-		t.text = t.text[:0]
-		item.Content = append(item.Content, newPart(d.Text, ""))
-		e.Type, e.Part = "response.content_part.added", newPart(d.Text, "")
+		t.settle()
+		t.part = d.Text
+		switch part := newPart(store.Part{Type: d.Text}); d.Text {
+		case store.PartCallID, store.PartName:
+			return nil, nil
+		case store.PartArguments: // what comes before them is known now
+			t.hidden = false
+			added.Item = item.copy()
+			return t.number(added), nil
+		case store.PartSummaryText:
+			item.Summary = append(item.Summary, part)
+			e.Type, e.SummaryIndex, e.Part = "response.reasoning_summary_part.added", &d.Part, part
+		default:
+			item.Content = append(item.Content, part)
+			e.Type, e.ContentIndex, e.Part = "response.content_part.added", &d.Part, part
+		}
 		return t.number(e), nil
 	case store.DeltaText:
 		t.text = append(t.text, d.Text...)
-		e.Type, e.Delta, e.Logprobs = "response.output_text.delta", &d.Text, []any{}
+		e.Delta = &d.Text
+		switch t.part {
+		case store.PartCallID, store.PartName:
+			return nil, nil
+		case store.PartArguments:
+			e.Type = "response.function_call_arguments.delta"
+		case store.PartSummaryText:
+			e.Type, e.SummaryIndex = "response.reasoning_summary_text.delta", &d.Part
+		case store.PartRefusal:
+			e.Type, e.ContentIndex = "response.refusal.delta", &d.Part
+		default:
+			e.Type, e.ContentIndex, e.Logprobs = "response.output_text.delta", &d.Part, []any{}
+		}
 		return t.number(e), nil
 	case store.DeltaPartDone:
-		text := string(t.text)
-		t.settle(item)
-		done, part := e, e
-		done.Type, done.Text, done.Logprobs = "response.output_text.done", &text, []any{}
-		part.Type, part.Part = "response.content_part.done", newPart("output_text", text)
-		return t.number(done, part), nil
+		text, kind := string(t.text), t.part
+		t.settle()
+		part := e
+		part.Part = newPart(store.Part{Type: kind, Text: text})
+		switch kind {
+		case store.PartCallID, store.PartName:
+			return nil, nil
+		case store.PartArguments:
+			e.Type, e.Name, e.Arguments = "response.function_call_arguments.done", item.Name, &text
+			return t.number(e), nil
+		case store.PartSummaryText:
+			e.Type, e.SummaryIndex, e.Text = "response.reasoning_summary_text.done", &d.Part, &text
+			part.Type, part.SummaryIndex = "response.reasoning_summary_part.done", &d.Part
+		case store.PartRefusal:
+			e.Type, e.ContentIndex, e.Refusal = "response.refusal.done", &d.Part, &text
+			part.Type, part.ContentIndex = "response.content_part.done", &d.Part
+		default:
+			e.Type, e.ContentIndex, e.Text, e.Logprobs = "response.output_text.done", &d.Part, &text, []any{}
+			part.Type, part.ContentIndex = "response.content_part.done", &d.Part
+		}
+		return t.number(e, part), nil
 	case store.DeltaItemDone:
+		t.settle()
 		item.Status = "completed"
 		return t.number(event{Type: "response.output_item.done", OutputIndex: &d.Item, Item: item.copy()}), nil
 	}
 	return nil, fmt.Errorf("api: row %d of response %s is of unknown kind %q", d.N, d.ResponseID, d.Kind)
 }
 
-// settle puts the text of the open part into its item.
-func (t *transcript) settle(item *messageObject) {
-	if last := len(item.Content) - 1; last >= 0 {
-		item.Content[last] = newPart("output_text", string(t.text))
+// newOutput is an output item that has just been opened.
+func newOutput(kind, id string) itemObject {
+	o := itemObject{Type: kind, ID: newItemID(kind, id), Status: "in_progress"}
+	switch kind {
+	case store.ItemFunctionCall:
+		o.Arguments = new(string)
+	case store.ItemReasoning:
+		o.Summary = []any{}
+	default:
+		o.Role, o.Content = "assistant", []any{}
+	}
+	return o
+}
+
+// settle puts the text of the open part into its item and closes it.
+func (t *transcript) settle() {
+	if t.part == "" {
+		return
+	}
+	t.put()
+	t.part, t.text = "", t.text[:0]
+}
+
+// put puts the text of the open part into its item.
+func (t *transcript) put() {
+	item, text := &t.output[len(t.output)-1], string(t.text)
+	switch t.part {
+	case "":
+	case store.PartCallID:
+		item.CallID = text
+	case store.PartName:
+		item.Name = text
+	case store.PartArguments:
+		item.Arguments = &text
+	case store.PartSummaryText:
+		item.Summary[len(item.Summary)-1] = newPart(store.Part{Type: t.part, Text: text})
+	default:
+		item.Content[len(item.Content)-1] = newPart(store.Part{Type: t.part, Text: text})
 	}
 }
 
@@ -95,18 +188,19 @@ func (t *transcript) close(r store.Response) ([]event, error) {
 	return t.number(event{Type: kind, Response: &o}), nil
 }
 
-// response is the reply as an object with the output so far.
+// response is the reply as an object with the output so far. An item that no event has told of is not in it.
 func (t *transcript) response(r store.Response) (responseObject, error) {
-	for i := range t.output {
-		if t.output[i].Status != "in_progress" {
-			continue
-		}
-		t.settle(&t.output[i])
+	output := t.output
+	if last := len(output) - 1; last >= 0 && output[last].Status == "in_progress" {
+		t.put()
 		if r.Ended() {
-			t.output[i].Status = "incomplete"
+			output[last].Status = "incomplete"
+		}
+		if t.hidden {
+			output = output[:last]
 		}
 	}
-	return newResponse(r, t.output)
+	return newResponse(r, output)
 }
 
 func (t *transcript) number(events ...event) []event {
@@ -115,9 +209,4 @@ func (t *transcript) number(events ...event) []event {
 		t.next++
 	}
 	return events
-}
-
-func (o messageObject) copy() *messageObject {
-	o.Content = append([]any{}, o.Content...)
-	return &o
 }

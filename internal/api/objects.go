@@ -51,58 +51,6 @@ func newConversation(c store.ConversationSummary, running string) conversationOb
 		Pinned: c.Pinned, Archived: c.Archived, RunningResponseID: nullable(responseID, running)}
 }
 
-// messageObject is the specification's message item, and from CreatedAt on hwlab's own.
-type messageObject struct {
-	Type    string `json:"type"` // message
-	ID      string `json:"id"`
-	Status  string `json:"status"`
-	Role    string `json:"role"`
-	Content []any  `json:"content"`
-
-	CreatedAt  int64   `json:"created_at,omitempty"`
-	ResponseID *string `json:"response_id,omitempty"`
-}
-
-// newPart is a content part of the type with text.
-func newPart(kind, text string) any {
-	if kind != "output_text" {
-		return textPart{kind, text}
-	}
-	return outputText{kind, text, []any{}, []any{}}
-}
-
-type outputText struct {
-	Type        string `json:"type"` // output_text
-	Text        string `json:"text"`
-	Annotations []any  `json:"annotations"`
-	Logprobs    []any  `json:"logprobs"`
-}
-
-// newMessage is a kept message as an item.
-func newMessage(m store.Message) (messageObject, error) {
-	o := messageObject{Type: "message", ID: messageID + m.ID, Status: string(m.Status), Role: m.Role, CreatedAt: m.CreatedAt.Unix(),
-		ResponseID: nullable(responseID, m.ResponseID)}
-	if m.Item == nil {
-		o.Content = []any{newPart(partTypeOf(m.Role), m.Content)}
-		return o, nil
-	}
-	var kept struct {
-		messageItem
-		Parts []textPart `json:"parts"` // of an output, see store.Fold
-	}
-	if err := json.Unmarshal(m.Item, &kept); err != nil {
-		return o, err
-	}
-	if kept.Role != "" {
-		o.Role = kept.Role
-	}
-	o.Content = []any{}
-	for _, p := range append(kept.Content, kept.Parts...) {
-		o.Content = append(o.Content, newPart(p.Type, p.Text))
-	}
-	return o, nil
-}
-
 // responseObject is the specification's response resource; every field it requires is there. Conversation is OpenAI's.
 type responseObject struct {
 	ID                 string             `json:"id"`
@@ -115,7 +63,7 @@ type responseObject struct {
 	PreviousResponseID *string            `json:"previous_response_id"`
 	Conversation       *conversationRef   `json:"conversation"`
 	Instructions       *string            `json:"instructions"`
-	Output             []messageObject    `json:"output"`
+	Output             []itemObject       `json:"output"`
 	Error              *responseError     `json:"error"`
 	Tools              []any              `json:"tools"`
 	ToolChoice         string             `json:"tool_choice"`
@@ -161,7 +109,7 @@ type usage struct {
 }
 
 // newResponse is a reply as an object, with the output it has.
-func newResponse(r store.Response, output []messageObject) (responseObject, error) {
+func newResponse(r store.Response, output []itemObject) (responseObject, error) {
 	o := responseObject{ID: responseID + r.ID, Object: "response", CreatedAt: r.CreatedAt.Unix(), Status: string(r.Status), Model: r.Model,
 		PreviousResponseID: nullable(responseID, r.PreviousID), Output: output, Tools: []any{}, ToolChoice: "auto", Truncation: "disabled",
 		ParallelToolCalls: true, Text: map[string]any{"format": map[string]string{"type": "text"}}, TopP: 1, Temperature: 1, Store: true,
@@ -182,7 +130,7 @@ func newResponse(r store.Response, output []messageObject) (responseObject, erro
 		o.TopP = *e.TopP
 	}
 	if o.Output == nil {
-		o.Output = []messageObject{}
+		o.Output = []itemObject{}
 	}
 	if r.Listed {
 		o.Conversation = &conversationRef{conversationID + r.ConversationID}

@@ -3,12 +3,7 @@ package api
 import (
 	"bytes"
 	"encoding/json"
-	"fmt"
-	"slices"
-	"strings"
 	"unicode/utf8"
-
-	"git.georgsen.dk/hwlab/internal/store"
 )
 
 // responseRequest is the body of POST /v1/responses. Hints that change nothing here are read so that they can be echoed.
@@ -138,107 +133,4 @@ func (q responseRequest) conversation() (id string, expect *int64, err error) {
 		return "", nil, notFound("conversation", object.ID)
 	}
 	return id, object.Head, nil
-}
-
-// inputItem is an item of input as clients send it.
-type inputItem struct {
-	Type    string          `json:"type"`
-	Role    string          `json:"role"`
-	Content json.RawMessage `json:"content"`
-}
-
-type inputPart struct {
-	Type string  `json:"type"`
-	Text *string `json:"text"`
-}
-
-// messageItem is what is kept of an input message that is more than a role and one text.
-type messageItem struct {
-	Type    string     `json:"type"`
-	Role    string     `json:"role"`
-	Content []textPart `json:"content"`
-}
-
-type textPart struct {
-	Type string `json:"type"`
-	Text string `json:"text"`
-}
-
-// parseInput reads input: a string, or items. field is its name in the request.
-func parseInput(field string, raw json.RawMessage) ([]store.NewMessage, error) {
-	if !given(raw) {
-		return nil, nil
-	}
-	var text string
-	if json.Unmarshal(raw, &text) == nil {
-		return []store.NewMessage{{Role: "user", Content: text}}, nil
-	}
-	var items []json.RawMessage
-	if json.Unmarshal(raw, &items) != nil {
-		return nil, badRequest(field, "%s must be a string or a list of items", field)
-	}
-	var list []store.NewMessage
-	for i, raw := range items {
-		m, err := parseItem(fmt.Sprintf("%s[%d]", field, i), raw)
-		if err != nil {
-			return nil, err
-		}
-		list = append(list, m)
-	}
-	return list, nil
-}
-
-func parseItem(field string, raw json.RawMessage) (store.NewMessage, error) {
-	var m store.NewMessage
-	var it inputItem
-	if err := json.Unmarshal(raw, &it); err != nil {
-		return m, badRequest(field, "%s is not an item", field)
-	}
-	if it.Type != "" && it.Type != "message" {
-		return m, unsupported(field+".type", "an item of type "+it.Type)
-	}
-	m.Role = it.Role
-	if it.Role == "developer" { // the record knows three roles; the item keeps the fourth
-		m.Role = "system"
-	}
-	if !slices.Contains([]string{"user", "assistant", "system"}, m.Role) {
-		return m, badRequest(field+".role", "%q is not a role: it is one of user, assistant, system, developer", it.Role)
-	}
-	partType := partTypeOf(m.Role)
-	if json.Unmarshal(it.Content, &m.Content) == nil && given(it.Content) {
-		if it.Role != m.Role {
-			m.Item = marshal(messageItem{"message", it.Role, []textPart{{partType, m.Content}}})
-		}
-		return m, nil
-	}
-	var parts []inputPart
-	if json.Unmarshal(it.Content, &parts) != nil || len(parts) == 0 {
-		return m, badRequest(field+".content", "%s.content must be a string or a list of parts", field)
-	}
-	kept := messageItem{Type: "message", Role: it.Role}
-	var texts []string
-	for i, p := range parts {
-		at := fmt.Sprintf("%s.content[%d]", field, i)
-		if !slices.Contains([]string{"input_text", "output_text", "text"}, p.Type) {
-			return m, unsupported(at+".type", "a part of type "+p.Type)
-		}
-		if p.Text == nil {
-			return m, badRequest(at+".text", "%s.text is missing", at)
-		}
-		kept.Content = append(kept.Content, textPart{partType, *p.Text})
-		texts = append(texts, *p.Text)
-	}
-	m.Content = strings.Join(texts, "\n")
-	if len(parts) > 1 || it.Role != m.Role {
-		m.Item = marshal(kept)
-	}
-	return m, nil
-}
-
-// partTypeOf is the type of a text part in a message of role.
-func partTypeOf(role string) string {
-	if role == "assistant" {
-		return "output_text"
-	}
-	return "input_text"
 }

@@ -22,7 +22,7 @@ func (a *API) createResponse(w http.ResponseWriter, r *http.Request) error {
 	if err := q.check(); err != nil {
 		return err
 	}
-	input, err := parseInput("input", q.Input)
+	input, err := a.parseInput(r.Context(), "input", q.Input)
 	if err != nil {
 		return err
 	}

@@ -53,7 +53,8 @@ type item struct {
 }
 
 // Fold turns the log of a reply that has ended into its messages and a compact form of itself. The messages have ID,
-// Position.Idx, Role, Content, Item and Status set: incomplete where no row closed the item. deltas are all rows, in order.
+// Position.Idx, Role, Content, Item and Status set: incomplete where no row closed the item. Content is what is said, and the
+// arguments of a call; reasoning is not in it. deltas are all rows, in order.
 //
 // The compact form is words separated by spaces: "i" and "p" open an item and a part, a number is a text of so many code
 // points, "P" and "I" close the part and the item.
@@ -117,7 +118,9 @@ func Fold(deltas []Delta) (messages []Message, log string, err error) {
 	endPart()
 	for i, it := range items {
 		for _, p := range it.Parts {
-			text.WriteString(p.Text)
+			if p.Type != PartCallID && p.Type != PartName && p.Type != PartSummaryText {
+				text.WriteString(p.Text)
+			}
 		}
 		messages[i].Content = text.String()
 		text.Reset()

@@ -1,6 +1,7 @@
 package store_test
 
 import (
+	"reflect"
 	"runtime"
 	"slices"
 	"strings"
@@ -21,14 +22,16 @@ func TestFold(t *testing.T) {
 		{N: 4, Kind: store.DeltaPartDone, Item: 0},
 		{N: 5, Kind: store.DeltaItemDone, Item: 0},
 		{N: 6, Kind: store.DeltaItem, Item: 1, ItemID: "b", Text: "function_call"},
-		{N: 7, Kind: store.DeltaPart, Item: 1, Text: "arguments"},
-		{N: 8, Kind: store.DeltaText, Item: 1, Text: "{"},
+		{N: 7, Kind: store.DeltaPart, Item: 1, Text: "name"},
+		{N: 8, Kind: store.DeltaText, Item: 1, Text: "look"},
+		{N: 9, Kind: store.DeltaPart, Item: 1, Part: 1, Text: "arguments"},
+		{N: 10, Kind: store.DeltaText, Item: 1, Part: 1, Text: "{"},
 	}
 	messages, log, err := store.Fold(rows)
 	if err != nil {
 		t.Fatal(err)
 	}
-	if want := "i p 7 5 P I i p 1"; log != want {
+	if want := "i p 7 5 P I i p 4 p 1"; log != want {
 		t.Errorf("the log folds to %q, want %q", log, want)
 	}
 	if len(messages) != 2 {
@@ -39,12 +42,15 @@ func TestFold(t *testing.T) {
 		t.Errorf("the first message is %+v", first)
 	}
 	if second.ID != "b" || second.Content != "{" || second.Status != store.MessageIncomplete || second.Idx != 1 ||
-		string(second.Item) != `{"type":"function_call","parts":[{"type":"arguments","text":"{"}]}` {
+		string(second.Item) != `{"type":"function_call","parts":[{"type":"name","text":"look"},{"type":"arguments","text":"{"}]}` {
 		t.Errorf("the second message is %+v, its item %s", second, second.Item)
 	}
 	back, err := store.Unfold("", messages, log)
 	if err != nil || !slices.Equal(back, rows) {
 		t.Errorf("unfolded: %+v, %v", back, err)
+	}
+	if it, err := second.Typed(); err != nil || !reflect.DeepEqual(it, store.Item{Type: "function_call", Name: "look", Arguments: "{"}) {
+		t.Errorf("the call is %+v, %v", it, err)
 	}
 	if messages, log, err := store.Fold(nil); len(messages) != 0 || log != "" || err != nil {
 		t.Errorf("no rows fold to %v, %q, %v", messages, log, err)

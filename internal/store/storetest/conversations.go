@@ -146,6 +146,10 @@ func byID(r *record, f store.Fence, conversation, message string) map[string]fun
 			_, err := r.Message(r.ctx, conversation, id)
 			return err
 		},
+		"FindMessage": func(id string) error {
+			_, err := r.FindMessage(r.ctx, id)
+			return err
+		},
 		"RenameConversation": func(id string) error { return r.RenameConversation(r.ctx, id, "lost") },
 		"SetMetadata":        func(id string) error { return r.SetMetadata(r.ctx, id, map[string]string{"a": "lost"}) },
 		"DeleteConversation": func(id string) error { return r.DeleteConversation(r.ctx, id) },

@@ -200,6 +200,8 @@ func messageLeavesItsPlace(t *testing.T, r *record) {
 		same(t, "found", hitIDs(r.search(t, mark)), nil)
 		_, err := r.Message(r.ctx, conversation, made[1])
 		fails(t, "Message", err, store.ErrNotFound)
+		_, err = r.FindMessage(r.ctx, made[1])
+		fails(t, "FindMessage", err, store.ErrNotFound)
 		fails(t, "a second deletion", r.DeleteMessage(r.ctx, conversation, made[1]), store.ErrNotFound)
 		c := r.summary(t, conversation)
 		equal(t, "MessageCount", c.MessageCount, 2)

@@ -38,6 +38,7 @@ type Store interface {
 	List(ctx context.Context, q store.ListQuery) (store.ListPage, error)
 	Thread(ctx context.Context, q store.ThreadQuery) (store.ThreadPage, error)
 	Message(ctx context.Context, conversationID, id string) (store.Message, error)
+	FindMessage(ctx context.Context, id string) (store.Message, error)
 	RenameConversation(ctx context.Context, id, title string) error
 	SetMetadata(ctx context.Context, id string, metadata map[string]string) error
 	DeleteConversation(ctx context.Context, id string) error
@@ -225,6 +226,9 @@ func (r *record) message(t tb, conversation, id string) store.Message {
 	m, err := r.Message(r.ctx, conversation, id)
 	if err != nil {
 		t.Fatalf("Message: %v", err)
+	}
+	if found, err := r.FindMessage(r.ctx, id); err != nil || !reflect.DeepEqual(found, m) {
+		t.Errorf("FindMessage: %+v, %v, not %+v", found, err, m)
 	}
 	return m
 }
