@@ -55,6 +55,9 @@ func writers(t tb, r *record, n, times int, conversation func(writer int) string
 				a.Messages = append(a.Messages, text(1), text(2))
 				made, head, err = r.AppendMessages(r.ctx, a)
 			case 2:
+				if i%2 == 0 {
+					a.Messages = append(a.Messages, text(1))
+				}
 				var seen int64
 				for {
 					a.Expect = &seen
