@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"math"
 	"slices"
+	"sort"
 )
 
 // Branches. A message without a parent continues the message before it; one with a parent leaves the line there. So a
@@ -13,7 +14,23 @@ import (
 // Fork is a message that continues another than the one before it.
 type Fork struct {
 	At     Position
-	Parent Position
+	Parent Position // zero: it continues none
+
+	// With [ThreadQuery.Details], the first messages that are not deleted, on whatever branch; without an ID there is none.
+	First Beginning // from At on
+	Next  Beginning // after Parent
+}
+
+// Beginning is a message that may be the first of a branch.
+type Beginning struct {
+	Sibling
+	Position
+}
+
+// Through is a place that a branch goes through.
+type Through struct {
+	Position
+	End bool // the branch ends there
 }
 
 // Stretch is a run of a conversation's order, both ends included.
@@ -44,6 +61,67 @@ func Line(forks []Fork, tip *Position) []Stretch {
 	line = append(line, Stretch{firstPosition, to})
 	slices.Reverse(line)
 	return line
+}
+
+// Line returns the stretches of the branch that q asks for. through is the place of q.Through.
+func (q ThreadQuery) Line(forks []Fork, through Through) []Stretch {
+	if q.Through == "" {
+		return Line(forks, q.Tip)
+	}
+	if !through.End {
+		through.Position = lastAfter(forks, through.Position)
+	}
+	return Line(forks, &through.Position)
+}
+
+// lastAfter is where the branches that go through a place were last added to. A fork's messages are those up to the next fork.
+func lastAfter(forks []Fork, place Position) Position {
+	from := segment(forks, place)
+	reached := map[int]bool{from: true}
+	last := from
+	for i := from + 1; i <= len(forks); i++ {
+		parent := forks[i-1].Parent
+		if on := segment(forks, parent); reached[on] && (on != from || !parent.Before(place)) {
+			reached[i], last = true, i
+		}
+	}
+	if last == len(forks) {
+		return lastPosition
+	}
+	return Position{forks[last].At.Seq, forks[last].At.Idx - 1}
+}
+
+// segment is the number of the fork whose messages are at a place, from 1; 0 is before the first.
+func segment(forks []Fork, place Position) int {
+	return sort.Search(len(forks), func(i int) bool { return place.Before(forks[i].At) })
+}
+
+// AddSiblings sets what the page's messages have for siblings. A branch whose beginning was deleted begins with what comes
+// after it.
+func (p ThreadPage) AddSiblings(forks []Fork) {
+	groups := map[Position][]Sibling{}
+	for i, f := range forks {
+		if _, known := groups[f.Parent]; !known {
+			groups[f.Parent] = nil
+			if f.Next.ID != "" && segment(forks, f.Next.Position) == segment(forks, f.Parent) {
+				groups[f.Parent] = []Sibling{f.Next.Sibling}
+			}
+		}
+		if f.First.ID != "" && segment(forks, f.First.Position) == i+1 {
+			groups[f.Parent] = append(groups[f.Parent], f.First.Sibling)
+		}
+	}
+	siblings := map[string][]Sibling{}
+	for _, group := range groups {
+		for _, m := range group {
+			if len(group) > 1 {
+				siblings[m.ID] = group
+			}
+		}
+	}
+	for i := range p.Messages {
+		p.Messages[i].Siblings = siblings[p.Messages[i].ID]
+	}
 }
 
 // Ranges are the parts of line that q asks for, in the order in which to read them.

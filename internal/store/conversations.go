@@ -43,6 +43,16 @@ type Message struct {
 	Status     MessageStatus
 	ResponseID string          // the reply it is an output of, or ""
 	Item       json.RawMessage // the typed item where it is more than Content, else nil
+
+	// With [ThreadQuery.Details]:
+	Model    string    // that wrote it, or ""
+	Siblings []Sibling // the messages that continue the same one as it does, itself among them, in order; nil: it alone
+}
+
+// Sibling is one of several messages that continue the same one, each the beginning of a branch.
+type Sibling struct {
+	ID   string
+	Type string // of its item
 }
 
 // Conversation is a conversation with the messages of its active branch, in order.
@@ -76,6 +86,15 @@ type ConversationSummary struct {
 	Pinned    bool
 	Archived  bool
 	Listed    bool
+	RunningID string // the reply being written, the latest if there are several, or ""; ListConversations leaves it out
+}
+
+// ConversationChange is what to set of a conversation; what is nil stays as it is.
+type ConversationChange struct {
+	Title    *string
+	Metadata map[string]string // all of it
+	Pinned   *bool
+	Archived *bool
 }
 
 // NewConversation is what a conversation starts with; the zero value is a plain listed one.
@@ -115,6 +134,8 @@ type ListQuery struct {
 	Before   *ListCursor // only what comes before (is newer than) this place: the page next to it
 	Limit    int         // 1 to 100; 0 is 100
 	Unlisted bool        // the unlisted ones instead of the listed
+	Archived bool        // the archived ones instead of the others
+	Pinned   bool        // only pinned ones
 }
 
 // ListPage is a page of the list, latest activity first.
@@ -126,12 +147,14 @@ type ListPage struct {
 // ThreadQuery asks for messages of one branch of a conversation.
 type ThreadQuery struct {
 	ConversationID string
-	Tip            *Position // the message the branch ends in; nil: the active branch
+	Tip            *Position // the message the branch ends in; nil: see Through
+	Through        string    // the message or reply that the branch goes through, to where it was last added to; "": the active branch
 	After          *Position // only what comes after this place
 	Before         *Position // only what comes before this place
 	Limit          int       // 0: all
 	Newest         bool      // with Limit: the last ones of the range instead of the first
 	Tombstones     bool      // with the places of deleted messages
+	Details        bool      // with all fields of [Message]
 }
 
 // ThreadPage is a page of a thread, in the order of the conversation.
@@ -232,12 +255,12 @@ func (s *Store) Summary(ctx context.Context, id string) (ConversationSummary, er
 	if !IsID(id) {
 		return ConversationSummary{}, ErrNotFound
 	}
-	rows, err := s.pool.Query(ctx, `SELECT `+summaryColumns+` FROM conversations WHERE id = $1::uuid`, id)
+	rows, err := s.pool.Query(ctx, `SELECT `+summaryColumns+`, `+runningColumn+` FROM conversations WHERE id = $1::uuid`, id)
 	if err != nil {
 		return ConversationSummary{}, Wrap("conversation", err)
 	}
 	c, err := oneSummary(rows)
-	if err != nil && !errors.Is(err, ErrNotFound) {
+	if err != nil {
 		err = Wrap("conversation", err)
 	}
 	return c, err
@@ -247,7 +270,7 @@ func (s *Store) Summary(ctx context.Context, id string) (ConversationSummary, er
 // there are none. [Store.List] is the one with pages.
 func (s *Store) ListConversations(ctx context.Context) ([]ConversationSummary, error) {
 	// A limit that is a parameter would have the server plan every call anew: it takes a limit it does not know for many rows.
-	rows, err := s.pool.Query(ctx, `SELECT `+summaryColumns+` FROM conversations WHERE listed
+	rows, err := s.pool.Query(ctx, `SELECT `+summaryColumns+`, NULL::uuid FROM conversations WHERE listed
 		ORDER BY started_at DESC, id DESC LIMIT 100`)
 	if err != nil {
 		return nil, Wrap("list", err)
@@ -262,18 +285,21 @@ func (s *Store) ListConversations(ctx context.Context) ([]ConversationSummary, e
 // List returns a page of the conversations, latest activity first; an empty page where there are none. A conversation
 // that is written to between two pages moves to the top of the list, past which the reader may already be.
 func (s *Store) List(ctx context.Context, q ListQuery) (ListPage, error) {
-	where, order, args := `listed = $1::bool`, `DESC`, []any{!q.Unlisted}
+	where, order, args := `listed = $1::bool AND archived = $2::bool`, `DESC`, []any{!q.Unlisted, q.Archived}
+	if q.Pinned {
+		where += ` AND pinned`
+	}
 	switch {
 	case q.After != nil:
-		where += ` AND (updated_at, id) < ($2::timestamptz, $3::uuid)`
+		where += ` AND (updated_at, id) < ($3::timestamptz, $4::uuid)`
 		args = append(args, q.After.UpdatedAt, q.After.ID)
 	case q.Before != nil:
-		where += ` AND (updated_at, id) > ($2::timestamptz, $3::uuid)`
+		where += ` AND (updated_at, id) > ($3::timestamptz, $4::uuid)`
 		order = `ASC`
 		args = append(args, q.Before.UpdatedAt, q.Before.ID)
 	}
 	// Always a full page and one more: see ListConversations. Cut leaves what q asks for.
-	rows, err := s.pool.Query(ctx, `SELECT `+summaryColumns+` FROM conversations WHERE `+where+
+	rows, err := s.pool.Query(ctx, `SELECT `+summaryColumns+`, `+runningColumn+` FROM conversations WHERE `+where+
 		` ORDER BY updated_at `+order+`, id `+order+` LIMIT 101`, args...)
 	if err != nil {
 		return ListPage{}, Wrap("list", err)
@@ -295,41 +321,87 @@ func (s *Store) Thread(ctx context.Context, q ThreadQuery) (ThreadPage, error) {
 // thread reads a conversation and the messages that q asks for, as they were at one moment: of a branch that leaves while it
 // is being read nothing may show on the line it left.
 func (s *Store) thread(ctx context.Context, q ThreadQuery) (c ConversationSummary, page ThreadPage, err error) {
-	if !IsID(q.ConversationID) {
+	if !IsID(q.ConversationID) || q.Through != "" && !IsID(q.Through) {
 		return c, page, ErrNotFound
 	}
 	err = pgx.BeginTxFunc(ctx, s.pool, pgx.TxOptions{IsoLevel: pgx.RepeatableRead, AccessMode: pgx.ReadOnly}, func(tx pgx.Tx) error {
 		var forks []Fork
+		var through Through
 		batch := &pgx.Batch{}
-		batch.Queue(`SELECT `+summaryColumns+` FROM conversations WHERE id = $1::uuid`, q.ConversationID).Query(func(rows pgx.Rows) (err error) {
+		batch.Queue(`SELECT `+summaryColumns+`, `+runningColumn+` FROM conversations WHERE id = $1::uuid`, q.ConversationID).Query(func(rows pgx.Rows) (err error) {
 			c, err = oneSummary(rows)
 			return err
 		})
-		batch.Queue(`SELECT m.seq, m.idx, p.seq, p.idx FROM messages m JOIN messages p ON p.id = m.parent_id
-			WHERE m.conversation_id = $1::uuid AND m.parent_id IS NOT NULL ORDER BY m.seq, m.idx`, q.ConversationID).Query(func(rows pgx.Rows) (err error) {
-			forks, err = pgx.CollectRows(rows, func(row pgx.CollectableRow) (f Fork, err error) {
-				err = row.Scan(&f.At.Seq, &f.At.Idx, &f.Parent.Seq, &f.Parent.Idx)
-				return f, err
-			})
+		query := forksSQL
+		if q.Details {
+			query = siblingsSQL
+		}
+		batch.Queue(query, q.ConversationID).Query(func(rows pgx.Rows) (err error) {
+			forks, err = pgx.CollectRows(rows, scanFork)
 			return err
 		})
+		if q.Through != "" {
+			batch.Queue(throughSQL, q.ConversationID, q.Through).QueryRow(func(row pgx.Row) error {
+				err := row.Scan(&through.Seq, &through.Idx, &through.End)
+				if errors.Is(err, pgx.ErrNoRows) {
+					err = ErrNotFound
+				}
+				return err
+			})
+		}
 		if err := tx.SendBatch(ctx, batch).Close(); err != nil {
 			return err
 		}
-		page, err = readLine(ctx, tx, q, Line(forks, q.Tip))
+		page, err = readLine(ctx, tx, q, q.Line(forks, through))
+		if q.Details {
+			page.AddSiblings(forks)
+		}
 		return err
 	})
-	if err != nil && !errors.Is(err, ErrNotFound) {
+	if err != nil {
 		err = Wrap("conversation", err)
 	}
 	return c, page, err
 }
+
+// forksSQL reads where branches leave the line; what begins anew has no parent among the messages.
+const forksSQL = `SELECT m.seq, m.idx, coalesce(p.seq, 0), coalesce(p.idx, 0), NULL::uuid, '', 0::bigint, 0, NULL::uuid, '', 0::bigint, 0
+	  FROM messages m LEFT JOIN messages p ON p.id = m.parent_id
+	 WHERE m.conversation_id = $1::uuid AND m.parent_id IS NOT NULL ORDER BY m.seq, m.idx`
+
+// siblingsSQL also finds the first messages, not deleted, from there and after the parent.
+const siblingsSQL = `SELECT m.seq, m.idx, coalesce(p.seq, 0), coalesce(p.idx, 0),
+	       f.id, coalesce(f.item->>'type', ''), coalesce(f.seq, 0), coalesce(f.idx, 0), n.id, coalesce(n.item->>'type', ''), coalesce(n.seq, 0), coalesce(n.idx, 0)
+	  FROM messages m LEFT JOIN messages p ON p.id = m.parent_id
+	  LEFT JOIN LATERAL (SELECT id, seq, idx, item FROM messages WHERE conversation_id = $1::uuid AND (seq, idx) >= (m.seq, m.idx)
+	       AND status <> 'deleted' ORDER BY seq, idx LIMIT 1) f ON true
+	  LEFT JOIN LATERAL (SELECT id, seq, idx, item FROM messages WHERE conversation_id = $1::uuid AND (seq, idx) > (coalesce(p.seq, 0), coalesce(p.idx, 0))
+	       AND status <> 'deleted' ORDER BY seq, idx LIMIT 1) n ON true
+	 WHERE m.conversation_id = $1::uuid AND m.parent_id IS NOT NULL ORDER BY m.seq, m.idx`
+
+func scanFork(row pgx.CollectableRow) (f Fork, err error) {
+	err = row.Scan(&f.At.Seq, &f.At.Idx, &f.Parent.Seq, &f.Parent.Idx, (*uuidText)(&f.First.ID), &f.First.Type, &f.First.Seq, &f.First.Idx,
+		(*uuidText)(&f.Next.ID), &f.Next.Type, &f.Next.Seq, &f.Next.Idx)
+	return f, err
+}
+
+// throughSQL finds the place of a message or reply. A reply that left the line and has no output is where it left.
+const throughSQL = `SELECT seq, idx, false FROM messages WHERE id = $2::uuid AND conversation_id = $1::uuid
+	UNION ALL
+	SELECT CASE WHEN r.here THEN r.seq ELSE coalesce(p.seq, 0) END, CASE WHEN r.here THEN 2147483647 ELSE coalesce(p.idx, 0) END, NOT r.here
+	  FROM (SELECT seq, parent_id, parent_id IS NULL OR EXISTS (SELECT FROM messages o WHERE o.conversation_id = $1::uuid AND o.seq = responses.seq) AS here
+	          FROM responses WHERE id = $2::uuid AND conversation_id = $1::uuid) r
+	  LEFT JOIN messages p ON p.id = r.parent_id`
 
 // readLine reads the messages of q that lie on line, a range scan of the order's index for each of its stretches.
 func readLine(ctx context.Context, db interface {
 	Query(ctx context.Context, sql string, args ...any) (pgx.Rows, error)
 }, q ThreadQuery, line []Stretch) (ThreadPage, error) {
 	var messages []Message
+	model := `''`
+	if q.Details {
+		model = `coalesce((SELECT model FROM responses WHERE id = messages.response_id), '')`
+	}
 	for _, r := range q.Ranges(line) {
 		order, left := `ASC`, noLimit
 		if q.Newest {
@@ -338,7 +410,7 @@ func readLine(ctx context.Context, db interface {
 		if q.Limit > 0 {
 			left = int64(q.Limit + 1 - len(messages))
 		}
-		rows, err := db.Query(ctx, `SELECT `+messageColumns+` FROM messages
+		rows, err := db.Query(ctx, `SELECT `+messageColumns+`, `+model+` FROM messages
 			WHERE conversation_id = $1::uuid AND (seq, idx) >= ($2::bigint, $3::int) AND (seq, idx) <= ($4::bigint, $5::int)
 			  AND (status <> 'deleted' OR $6::bool)
 			ORDER BY seq `+order+`, idx `+order+` LIMIT $7::bigint`,
@@ -346,7 +418,7 @@ func readLine(ctx context.Context, db interface {
 		if err != nil {
 			return ThreadPage{}, err
 		}
-		if messages, err = pgx.AppendRows(messages, rows, scanMessage); err != nil {
+		if messages, err = pgx.AppendRows(messages, rows, scanThreadMessage); err != nil {
 			return ThreadPage{}, err
 		}
 		if q.Limit > 0 && len(messages) > q.Limit {
@@ -354,6 +426,29 @@ func readLine(ctx context.Context, db interface {
 		}
 	}
 	return q.Cut(messages), nil
+}
+
+func scanThreadMessage(row pgx.CollectableRow) (Message, error) {
+	var model string
+	m, err := scanMessageAnd(row, &model)
+	m.Model = model
+	return m, err
+}
+
+// Place returns where a message is or, if it was deleted, was in the order, or ErrNotFound.
+func (s *Store) Place(ctx context.Context, conversationID, messageID string) (p Position, err error) {
+	if !IsID(conversationID) || !IsID(messageID) {
+		return p, ErrNotFound
+	}
+	err = s.pool.QueryRow(ctx, `SELECT seq, idx FROM messages WHERE id = $1::uuid AND conversation_id = $2::uuid`, messageID, conversationID).
+		Scan(&p.Seq, &p.Idx)
+	if errors.Is(err, pgx.ErrNoRows) {
+		err = ErrNotFound
+	}
+	if err != nil {
+		err = Wrap("message", err)
+	}
+	return p, err
 }
 
 // Message returns one message, or ErrNotFound when the conversation has no such message or it was deleted.
@@ -376,35 +471,42 @@ func (s *Store) Message(ctx context.Context, conversationID, id string) (Message
 	return m, nil
 }
 
-// RenameConversation sets a conversation's title, or returns ErrNotFound or an [InvalidTextError].
-func (s *Store) RenameConversation(ctx context.Context, id, title string) error {
-	if err := CheckText("title", title); err != nil {
-		return err
-	}
-	return s.updateConversation(ctx, id, `title = $2::text`, title)
-}
-
-// SetMetadata replaces a conversation's metadata, or returns ErrNotFound or an [InvalidTextError].
-func (s *Store) SetMetadata(ctx context.Context, id string, metadata map[string]string) error {
-	text, err := (NewConversation{Metadata: metadata}).Check()
+// UpdateConversation sets what change says of a conversation and returns it, or ErrNotFound or an [InvalidTextError]. It is
+// no activity: the conversation keeps its place in the list.
+func (s *Store) UpdateConversation(ctx context.Context, id string, change ConversationChange) (ConversationSummary, error) {
+	metadata, err := change.Check()
 	if err != nil {
-		return err
+		return ConversationSummary{}, err
 	}
-	return s.updateConversation(ctx, id, `metadata = $2::json`, text)
-}
-
-func (s *Store) updateConversation(ctx context.Context, id, set string, value any) error {
 	if !IsID(id) {
-		return ErrNotFound
+		return ConversationSummary{}, ErrNotFound
 	}
-	tag, err := s.pool.Exec(ctx, `UPDATE conversations SET `+set+` WHERE id = $1::uuid`, id, value)
+	rows, err := s.pool.Query(ctx, `UPDATE conversations SET title = coalesce($2::text, title), metadata = coalesce($3::json, metadata),
+			pinned = coalesce($4::bool, pinned), archived = coalesce($5::bool, archived)
+		WHERE id = $1::uuid RETURNING `+summaryColumns+`, `+runningColumn, id, change.Title, metadata, change.Pinned, change.Archived)
 	if err != nil {
-		return Wrap("update conversation", err)
+		return ConversationSummary{}, Wrap("update conversation", err)
 	}
-	if tag.RowsAffected() == 0 {
-		return ErrNotFound
+	c, err := oneSummary(rows)
+	if err != nil {
+		err = Wrap("update conversation", err)
 	}
-	return nil
+	return c, err
+}
+
+// RenameConversation sets a conversation's title.
+func (s *Store) RenameConversation(ctx context.Context, id, title string) error {
+	_, err := s.UpdateConversation(ctx, id, ConversationChange{Title: &title})
+	return err
+}
+
+// SetMetadata replaces a conversation's metadata.
+func (s *Store) SetMetadata(ctx context.Context, id string, metadata map[string]string) error {
+	if metadata == nil {
+		metadata = map[string]string{}
+	}
+	_, err := s.UpdateConversation(ctx, id, ConversationChange{Metadata: metadata})
+	return err
 }
 
 // DeleteConversation erases a conversation: its messages, replies, their logs and its part of the search index. It
@@ -439,7 +541,7 @@ func (s *Store) DeleteConversation(ctx context.Context, id string) error {
 }
 
 // DeleteMessage erases one message. Its row keeps its place, empty, so that branches hold. It returns ErrNotFound when the
-// conversation has no such message, or no longer.
+// conversation has no such message, or no longer, and ErrReplyRunning when it is part of a reply being written.
 func (s *Store) DeleteMessage(ctx context.Context, conversationID, id string) error {
 	if !IsID(conversationID) || !IsID(id) {
 		return ErrNotFound
@@ -455,6 +557,15 @@ func (s *Store) DeleteMessage(ctx context.Context, conversationID, id string) er
 			return err
 		}
 		if tag.RowsAffected() == 0 {
+			var running bool
+			err := tx.QueryRow(ctx, `SELECT EXISTS (SELECT FROM responses r JOIN response_deltas d ON d.response_id = r.id
+				WHERE r.conversation_id = $1::uuid AND r.ended_at IS NULL AND d.kind = 'item' AND d.item_id = $2::uuid)`, conversationID, id).Scan(&running)
+			if err != nil {
+				return err
+			}
+			if running {
+				return ErrReplyRunning
+			}
 			return ErrNotFound
 		}
 		tag, err = tx.Exec(ctx, `UPDATE messages SET content = '', item = NULL, status = 'deleted'
@@ -476,13 +587,16 @@ func (s *Store) DeleteMessage(ctx context.Context, conversationID, id string) er
 
 const summaryColumns = `id, model, started_at, message_count, title, updated_at, head, metadata, pinned, archived, listed`
 
-// collectSummaries reads rows of summaryColumns, about n of them. It allocates nothing for a row but the row.
+// runningColumn comes after summaryColumns.
+const runningColumn = `(SELECT r.id FROM responses r WHERE r.conversation_id = conversations.id AND r.ended_at IS NULL ORDER BY r.seq DESC LIMIT 1) AS running`
+
+// collectSummaries reads rows of summaryColumns and runningColumn, about n of them. It allocates nothing for a row but the row.
 func collectSummaries(rows pgx.Rows, n int) ([]ConversationSummary, error) {
 	list := make([]ConversationSummary, 0, n)
 	var c ConversationSummary
 	var metadata pgtype.DriverBytes
 	_, err := pgx.ForEachRow(rows, []any{(*uuidText)(&c.ID), &c.Model, &c.StartedAt, &c.MessageCount, &c.Title, &c.UpdatedAt, &c.Head, &metadata,
-		&c.Pinned, &c.Archived, &c.Listed}, func() error {
+		&c.Pinned, &c.Archived, &c.Listed, (*uuidText)(&c.RunningID)}, func() error {
 		c.Metadata = map[string]string{}
 		list = append(list, c)
 		if string(metadata) == "{}" { // nearly always
@@ -493,7 +607,7 @@ func collectSummaries(rows pgx.Rows, n int) ([]ConversationSummary, error) {
 	return list, err
 }
 
-// oneSummary reads the row of summaryColumns, or returns ErrNotFound.
+// oneSummary reads the row of summaryColumns and runningColumn, or returns ErrNotFound.
 func oneSummary(rows pgx.Rows) (ConversationSummary, error) {
 	list, err := collectSummaries(rows, 1)
 	if err != nil {
@@ -553,4 +667,18 @@ func (c NewConversation) Check() (metadata string, err error) {
 		return "", err
 	}
 	return MetadataJSON(c.Metadata)
+}
+
+// Check returns the metadata as JSON, nil where it is to stay, or an [InvalidTextError]. It is for both engines.
+func (c ConversationChange) Check() (metadata *string, err error) {
+	if c.Title != nil {
+		if err := CheckText("title", *c.Title); err != nil {
+			return nil, err
+		}
+	}
+	if c.Metadata == nil {
+		return nil, nil
+	}
+	text, err := MetadataJSON(c.Metadata)
+	return &text, err
 }

@@ -44,7 +44,8 @@ type Response struct {
 	Listed           bool   // the conversation is a listed one
 	PreviousID       string // the response it was asked to continue, or ""
 	Seq              int64  // of its output
-	ParentID         string // as in [Message]
+	Inputs           int    // how many messages right before Seq were its input
+	ParentID         string // as in [Message]; ConversationID where it begins anew
 	Status           ResponseStatus
 	Model            string
 	Request          json.RawMessage // the request as its owner described it; opaque to the store
@@ -191,8 +192,11 @@ func start(ctx context.Context, tx pgx.Tx, n NewResponse, r *Response) error {
 				err = tx.QueryRow(ctx, `SELECT id FROM messages WHERE conversation_id = $1::uuid AND seq < $2::bigint
 					ORDER BY seq DESC, idx DESC LIMIT 1`, r.ConversationID, previousSeq).Scan((*uuidText)(&parent))
 			}
+			if errors.Is(err, pgx.ErrNoRows) { // nothing to continue: it begins anew, which the conversation's id says
+				parent, err = r.ConversationID, nil
+			}
 		}
-		if err != nil && !errors.Is(err, pgx.ErrNoRows) {
+		if err != nil {
 			return err
 		}
 		if output && head == previousSeq {
@@ -212,10 +216,10 @@ func start(ctx context.Context, tx pgx.Tx, n NewResponse, r *Response) error {
 		}
 		parent = ""
 	}
-	r.Seq, r.ParentID = head+int64(len(n.Input))+1, parent
-	return tx.QueryRow(ctx, `INSERT INTO responses (id, conversation_id, previous_response_id, seq, parent_id, status, model, request, server_id)
-		VALUES ($1::uuid, $2::uuid, nullif($3::text, '')::uuid, $4::bigint, nullif($5::text, '')::uuid, $6::text, $7::text, $8::json, $9::uuid)
-		RETURNING created_at`, r.ID, r.ConversationID, r.PreviousID, r.Seq, r.ParentID, string(r.Status), r.Model, string(r.Request), n.Fence.ServerID).
+	r.Seq, r.Inputs, r.ParentID = head+int64(len(n.Input))+1, len(n.Input), parent
+	return tx.QueryRow(ctx, `INSERT INTO responses (id, conversation_id, previous_response_id, seq, parent_id, status, model, request, server_id, inputs)
+		VALUES ($1::uuid, $2::uuid, nullif($3::text, '')::uuid, $4::bigint, nullif($5::text, '')::uuid, $6::text, $7::text, $8::json, $9::uuid, $10::int)
+		RETURNING created_at`, r.ID, r.ConversationID, r.PreviousID, r.Seq, r.ParentID, string(r.Status), r.Model, string(r.Request), n.Fence.ServerID, r.Inputs).
 		Scan(&r.CreatedAt)
 }
 
@@ -399,6 +403,96 @@ func finish(ctx context.Context, tx pgx.Tx, f Finish, r *Response) error {
 		r.ID, string(f.Status), jsonArg(usage), jsonArg(failure), f.IncompleteReason, log).Scan(&r.EndedAt)
 }
 
+// DeleteResponse removes a reply and returns it as it was. In a listed conversation its messages stay, and one that runs is
+// ended first, as cancelled; in another its messages are erased, input and output, and the conversation goes with the last of
+// its replies when it holds nothing else. Its owner can write nothing more of it. It returns ErrNotFound when there is none,
+// so of two concurrent calls one succeeds.
+func (s *Store) DeleteResponse(ctx context.Context, id string) (Response, error) {
+	if !IsID(id) {
+		return Response{}, ErrNotFound
+	}
+	var r Response
+	err := s.inTx(ctx, func(tx pgx.Tx) error {
+		// What its owner is committing to the log has been shown a moment later, and must be read below: wait for it.
+		if _, err := tx.Exec(ctx, `SELECT FROM servers WHERE id = (SELECT server_id FROM responses WHERE id = $1::uuid AND ended_at IS NULL)
+			FOR NO KEY UPDATE`, id); err != nil {
+			return err
+		}
+		if err := holdIndex(ctx, tx); err != nil {
+			return err
+		}
+		if _, err := tx.Exec(ctx, `SELECT FROM conversations WHERE id = (SELECT conversation_id FROM responses WHERE id = $1::uuid)
+			FOR UPDATE`, id); err != nil {
+			return err
+		}
+		rows, err := tx.Query(ctx, `SELECT `+responseColumns+` FROM responses r JOIN conversations c ON c.id = r.conversation_id
+			WHERE r.id = $1::uuid FOR UPDATE OF r`, id)
+		if err != nil {
+			return err
+		}
+		r, err = pgx.CollectExactlyOneRow(rows, scanResponse)
+		if errors.Is(err, pgx.ErrNoRows) {
+			return ErrNotFound
+		}
+		if err != nil {
+			return err
+		}
+		if r.Listed {
+			err = leaveMessages(ctx, tx, r)
+		} else {
+			err = eraseMessages(ctx, tx, r)
+		}
+		if err != nil {
+			return err
+		}
+		// Also of one that has ended: a flush that overlapped with the end may have left rows.
+		if _, err := tx.Exec(ctx, `DELETE FROM response_deltas WHERE response_id = $1::uuid`, id); err != nil {
+			return err
+		}
+		if _, err := tx.Exec(ctx, `DELETE FROM responses WHERE id = $1::uuid`, id); err != nil {
+			return err
+		}
+		_, err = tx.Exec(ctx, `DELETE FROM conversations WHERE id = $1::uuid AND NOT listed AND message_count = 0
+			AND NOT EXISTS (SELECT FROM responses WHERE conversation_id = $1::uuid)`, r.ConversationID)
+		return err
+	})
+	if err != nil {
+		return Response{}, Wrap("delete response", err)
+	}
+	return r, nil
+}
+
+// leaveMessages makes the messages of a reply that is about to go the conversation's alone.
+func leaveMessages(ctx context.Context, tx pgx.Tx, r Response) error {
+	if !r.Ended() {
+		if err := finish(ctx, tx, Finish{Status: ResponseCancelled}, &r); err != nil {
+			return err
+		}
+	}
+	_, err := tx.Exec(ctx, `UPDATE messages SET response_id = NULL WHERE conversation_id = $1::uuid AND seq = $2::bigint`, r.ConversationID, r.Seq)
+	return err
+}
+
+// eraseMessages erases the input and output of a reply; their places stay.
+func eraseMessages(ctx context.Context, tx pgx.Tx, r Response) error {
+	rows, err := tx.Query(ctx, `UPDATE messages SET content = '', item = NULL, status = 'deleted', response_id = NULL
+		WHERE conversation_id = $1::uuid AND seq BETWEEN $2::bigint AND $3::bigint AND status <> 'deleted' RETURNING id::text`,
+		r.ConversationID, r.Seq-int64(r.Inputs), r.Seq)
+	if err != nil {
+		return err
+	}
+	erased, err := pgx.CollectRows(rows, pgx.RowTo[string])
+	if err != nil {
+		return err
+	}
+	if _, err := tx.Exec(ctx, `DELETE FROM search_index WHERE conversation_id = $1::uuid AND message_id = ANY($2::uuid[])`,
+		r.ConversationID, erased); err != nil {
+		return err
+	}
+	_, err = tx.Exec(ctx, `UPDATE conversations SET message_count = message_count - $2::bigint WHERE id = $1::uuid`, r.ConversationID, len(erased))
+	return err
+}
+
 // ReadLog returns a reply and the rows of its log from row from on, in order. The rows and the reply's status are of one
 // moment: when the reply has ended they are all there will ever be, and they are the rows that stood there while it ran.
 // It returns ErrNotFound for an unknown or deleted reply.
@@ -449,7 +543,9 @@ func (s *Store) ReadLog(ctx context.Context, responseID string, from int) (Respo
 // History returns what a reply answers: the messages of its branch up to its place, in order, without deleted ones.
 func (s *Store) History(ctx context.Context, r Response) ([]Message, error) {
 	tip := Position{r.Seq - 1, lastPosition.Idx}
-	if r.ParentID != "" {
+	if r.ParentID == r.ConversationID {
+		tip = firstPosition
+	} else if r.ParentID != "" {
 		err := s.pool.QueryRow(ctx, `SELECT seq, idx FROM messages WHERE id = $1::uuid AND conversation_id = $2::uuid`,
 			r.ParentID, r.ConversationID).Scan(&tip.Seq, &tip.Idx)
 		if err != nil && !errors.Is(err, pgx.ErrNoRows) {
@@ -471,7 +567,7 @@ func (s *Store) outputs(ctx context.Context, r Response) ([]Message, error) {
 }
 
 // responseColumns are of responses r joined with conversations c.
-const responseColumns = `r.id, r.conversation_id, c.listed, r.previous_response_id, r.seq, r.parent_id, r.status, r.model, r.request, r.usage, r.error, r.incomplete_reason, r.created_at, r.ended_at`
+const responseColumns = `r.id, r.conversation_id, c.listed, r.previous_response_id, r.seq, r.parent_id, r.status, r.model, r.request, r.usage, r.error, r.incomplete_reason, r.created_at, r.ended_at, r.inputs`
 
 func scanResponse(row pgx.CollectableRow) (Response, error) { return scanResponseAnd(row) }
 
@@ -480,7 +576,7 @@ func scanResponseAnd(row pgx.CollectableRow, more ...any) (r Response, err error
 	var ended *time.Time
 	if err := row.Scan(append([]any{(*uuidText)(&r.ID), (*uuidText)(&r.ConversationID), &r.Listed, (*uuidText)(&r.PreviousID), &r.Seq,
 		(*uuidText)(&r.ParentID), &r.Status, &r.Model,
-		(*[]byte)(&r.Request), &usage, &failure, &r.IncompleteReason, &r.CreatedAt, &ended}, more...)...); err != nil {
+		(*[]byte)(&r.Request), &usage, &failure, &r.IncompleteReason, &r.CreatedAt, &ended, &r.Inputs}, more...)...); err != nil {
 		return r, err
 	}
 	if ended != nil {

@@ -168,7 +168,7 @@ func (t tx) summary(id string) (c store.ConversationSummary, err error) {
 	if !store.IsID(id) {
 		return c, store.ErrNotFound
 	}
-	list, err := collect(t, scanSummary, `SELECT `+summaryColumns+` FROM conversations WHERE id = ?`, id)
+	list, err := collect(t, scanSummary, `SELECT `+summaryColumns+`, `+runningColumn+` FROM conversations WHERE id = ?`, id)
 	return one(list, err)
 }
 
@@ -176,7 +176,7 @@ func (t tx) summary(id string) (c store.ConversationSummary, err error) {
 // there are none. [Store.List] is the one with pages.
 func (s *Store) ListConversations(ctx context.Context) (list []store.ConversationSummary, err error) {
 	err = s.read(ctx, func(t tx) (err error) {
-		list, err = collect(t, scanSummary, `SELECT `+summaryColumns+` FROM conversations WHERE listed = 1
+		list, err = collect(t, scanSummary, `SELECT `+summaryColumns+`, '' FROM conversations WHERE listed = 1
 			ORDER BY started_at DESC, id DESC LIMIT ?`, store.ListLimit)
 		return err
 	})
@@ -186,19 +186,22 @@ func (s *Store) ListConversations(ctx context.Context) (list []store.Conversatio
 // List returns a page of the conversations, latest activity first; an empty page where there are none. A conversation
 // that is written to between two pages moves to the top of the list, past which the reader may already be.
 func (s *Store) List(ctx context.Context, q store.ListQuery) (store.ListPage, error) {
-	where, order, args := `listed = ?1`, `DESC`, []any{!q.Unlisted, q.Size() + 1}
+	where, order, args := `listed = ?1 AND archived = ?3`, `DESC`, []any{!q.Unlisted, q.Size() + 1, q.Archived}
+	if q.Pinned {
+		where += ` AND pinned`
+	}
 	switch {
 	case q.After != nil:
-		where += ` AND (updated_at, id) < (?3, ?4)`
+		where += ` AND (updated_at, id) < (?4, ?5)`
 		args = append(args, q.After.UpdatedAt.UnixMicro(), q.After.ID)
 	case q.Before != nil:
-		where += ` AND (updated_at, id) > (?3, ?4)`
+		where += ` AND (updated_at, id) > (?4, ?5)`
 		order = `ASC`
 		args = append(args, q.Before.UpdatedAt.UnixMicro(), q.Before.ID)
 	}
 	var list []store.ConversationSummary
 	err := s.read(ctx, func(t tx) (err error) {
-		list, err = collect(t, scanSummary, `SELECT `+summaryColumns+` FROM conversations WHERE `+where+
+		list, err = collect(t, scanSummary, `SELECT `+summaryColumns+`, `+runningColumn+` FROM conversations WHERE `+where+
 			` ORDER BY updated_at `+order+`, id `+order+` LIMIT ?2`, args...)
 		return err
 	})
@@ -223,22 +226,65 @@ func (t tx) thread(q store.ThreadQuery) (store.ThreadPage, error) {
 	if _, err := t.summary(q.ConversationID); err != nil {
 		return store.ThreadPage{}, err
 	}
-	forks, err := collect(t, func(row scanner) (f store.Fork, err error) {
-		err = row.Scan(&f.At.Seq, &f.At.Idx, &f.Parent.Seq, &f.Parent.Idx)
-		return f, err
-	}, `SELECT m.seq, m.idx, p.seq, p.idx FROM messages m INDEXED BY messages_forks JOIN messages p ON p.id = m.parent_id
-		WHERE m.conversation_id = ? AND m.parent_id IS NOT NULL ORDER BY m.seq, m.idx`, q.ConversationID)
+	query := forksSQL
+	if q.Details {
+		query = siblingsSQL
+	}
+	forks, err := collect(t, scanFork, query, q.ConversationID)
 	if err != nil {
 		return store.ThreadPage{}, err
 	}
-	return t.line(q, store.Line(forks, q.Tip))
+	var through store.Through
+	if q.Through != "" {
+		if err := t.get(throughSQL, []any{q.ConversationID, q.Through}, &through.Seq, &through.Idx, &through.End); err != nil {
+			return store.ThreadPage{}, found(err)
+		}
+	}
+	page, err := t.line(q, q.Line(forks, through))
+	if q.Details {
+		page.AddSiblings(forks)
+	}
+	return page, err
 }
+
+// forksSQL reads where branches leave the line; what begins anew has no parent among the messages.
+const forksSQL = `SELECT m.seq, m.idx, coalesce(p.seq, 0), coalesce(p.idx, 0), '', '', 0, 0, '', '', 0, 0
+	  FROM messages m INDEXED BY messages_forks LEFT JOIN messages p ON p.id = m.parent_id
+	 WHERE m.conversation_id = ? AND m.parent_id IS NOT NULL ORDER BY m.seq, m.idx`
+
+// siblingsSQL also finds the first messages, not deleted, from there and after the parent.
+const siblingsSQL = `SELECT m.seq, m.idx, coalesce(p.seq, 0), coalesce(p.idx, 0),
+	       coalesce(f.id, ''), coalesce(f.item->>'type', ''), coalesce(f.seq, 0), coalesce(f.idx, 0),
+	       coalesce(a.id, ''), coalesce(a.item->>'type', ''), coalesce(a.seq, 0), coalesce(a.idx, 0)
+	  FROM messages m INDEXED BY messages_forks LEFT JOIN messages p ON p.id = m.parent_id
+	  LEFT JOIN messages f ON f.n = (SELECT n FROM messages WHERE conversation_id = m.conversation_id AND (seq, idx) >= (m.seq, m.idx)
+	       AND status <> 'deleted' ORDER BY seq, idx LIMIT 1)
+	  LEFT JOIN messages a ON a.n = (SELECT n FROM messages WHERE conversation_id = m.conversation_id
+	       AND (seq, idx) > (coalesce(p.seq, 0), coalesce(p.idx, 0)) AND status <> 'deleted' ORDER BY seq, idx LIMIT 1)
+	 WHERE m.conversation_id = ? AND m.parent_id IS NOT NULL ORDER BY m.seq, m.idx`
+
+func scanFork(row scanner) (f store.Fork, err error) {
+	err = row.Scan(&f.At.Seq, &f.At.Idx, &f.Parent.Seq, &f.Parent.Idx, &f.First.ID, &f.First.Type, &f.First.Seq, &f.First.Idx,
+		&f.Next.ID, &f.Next.Type, &f.Next.Seq, &f.Next.Idx)
+	return f, err
+}
+
+// throughSQL finds the place of a message or reply. A reply that left the line and has no output is where it left.
+const throughSQL = `SELECT seq, idx, 0 FROM messages WHERE id = ?2 AND conversation_id = ?1
+	UNION ALL
+	SELECT CASE WHEN r.here THEN r.seq ELSE coalesce(p.seq, 0) END, CASE WHEN r.here THEN 2147483647 ELSE coalesce(p.idx, 0) END, NOT r.here
+	  FROM (SELECT seq, parent_id, parent_id IS NULL OR EXISTS (SELECT 1 FROM messages o WHERE o.conversation_id = ?1 AND o.seq = responses.seq) AS here
+	          FROM responses WHERE id = ?2 AND conversation_id = ?1) r
+	  LEFT JOIN messages p ON p.id = r.parent_id`
 
 // line reads the messages of q that lie on line, a range scan of the order's index for each of its stretches.
 func (t tx) line(q store.ThreadQuery, line []store.Stretch) (store.ThreadPage, error) {
-	order, left := `ASC`, -1
+	order, left, model := `ASC`, -1, `''`
 	if q.Newest {
 		order = `DESC`
+	}
+	if q.Details {
+		model = `coalesce((SELECT model FROM responses WHERE id = m.response_id), '')`
 	}
 	messages := []store.Message{}
 	for _, r := range q.Ranges(line) {
@@ -247,7 +293,7 @@ func (t tx) line(q store.ThreadQuery, line []store.Stretch) (store.ThreadPage, e
 				break
 			}
 		}
-		more, err := collect(t, scanMessage, `SELECT `+messageColumns+` FROM messages m
+		more, err := collect(t, scanThreadMessage, `SELECT `+messageColumns+`, `+model+` FROM messages m
 			WHERE conversation_id = ? AND (seq, idx) >= (?, ?) AND (seq, idx) <= (?, ?) AND (status <> 'deleted' OR ?)
 			ORDER BY seq `+order+`, idx `+order+` LIMIT ?`,
 			q.ConversationID, r.From.Seq, r.From.Idx, r.To.Seq, r.To.Idx, q.Tombstones, left)
@@ -257,6 +303,24 @@ func (t tx) line(q store.ThreadQuery, line []store.Stretch) (store.ThreadPage, e
 		messages = append(messages, more...)
 	}
 	return q.Cut(messages), nil
+}
+
+func scanThreadMessage(row scanner) (store.Message, error) {
+	var model string
+	m, err := scanMessageAnd(row, &model)
+	m.Model = model
+	return m, err
+}
+
+// Place returns where a message is or, if it was deleted, was in the order, or [store.ErrNotFound].
+func (s *Store) Place(ctx context.Context, conversationID, messageID string) (p store.Position, err error) {
+	if !store.IsID(conversationID) || !store.IsID(messageID) {
+		return p, store.ErrNotFound
+	}
+	err = s.read(ctx, func(t tx) error {
+		return found(t.get(`SELECT seq, idx FROM messages WHERE id = ? AND conversation_id = ?`, []any{messageID, conversationID}, &p.Seq, &p.Idx))
+	})
+	return p, wrap("message", err)
 }
 
 // Message returns one message, or [store.ErrNotFound] when the conversation has no such message or it was deleted.
@@ -273,28 +337,41 @@ func (s *Store) Message(ctx context.Context, conversationID, id string) (m store
 	return m, wrap("message", err)
 }
 
-// RenameConversation sets a conversation's title, or returns [store.ErrNotFound] or a [store.InvalidTextError].
-func (s *Store) RenameConversation(ctx context.Context, id, title string) error {
-	if err := store.CheckText("title", title); err != nil {
-		return err
-	}
-	return s.updateConversation(ctx, id, `UPDATE conversations SET title = ? WHERE id = ?`, title)
-}
-
-// SetMetadata replaces a conversation's metadata, or returns [store.ErrNotFound] or a [store.InvalidTextError].
-func (s *Store) SetMetadata(ctx context.Context, id string, metadata map[string]string) error {
-	text, err := store.MetadataJSON(metadata)
+// UpdateConversation sets what change says of a conversation and returns it, or [store.ErrNotFound] or a
+// [store.InvalidTextError]. It is no activity: the conversation keeps its place in the list.
+func (s *Store) UpdateConversation(ctx context.Context, id string, change store.ConversationChange) (c store.ConversationSummary, err error) {
+	metadata, err := change.Check()
 	if err != nil {
-		return err
+		return c, err
 	}
-	return s.updateConversation(ctx, id, `UPDATE conversations SET metadata = ? WHERE id = ?`, text)
+	if !store.IsID(id) {
+		return c, store.ErrNotFound
+	}
+	err = s.write(ctx, func(t tx) error {
+		if err := t.one(`UPDATE conversations SET title = coalesce(?, title), metadata = coalesce(?, metadata),
+			pinned = coalesce(?, pinned), archived = coalesce(?, archived) WHERE id = ?`,
+			change.Title, metadata, change.Pinned, change.Archived, id); err != nil {
+			return err
+		}
+		c, err = t.summary(id)
+		return err
+	})
+	return c, wrap("update conversation", err)
 }
 
-func (s *Store) updateConversation(ctx context.Context, id, update, value string) error {
-	if !store.IsID(id) {
-		return store.ErrNotFound
+// RenameConversation sets a conversation's title.
+func (s *Store) RenameConversation(ctx context.Context, id, title string) error {
+	_, err := s.UpdateConversation(ctx, id, store.ConversationChange{Title: &title})
+	return err
+}
+
+// SetMetadata replaces a conversation's metadata.
+func (s *Store) SetMetadata(ctx context.Context, id string, metadata map[string]string) error {
+	if metadata == nil {
+		metadata = map[string]string{}
 	}
-	return wrap("update conversation", s.write(ctx, func(t tx) error { return t.one(update, value, id) }))
+	_, err := s.UpdateConversation(ctx, id, store.ConversationChange{Metadata: metadata})
+	return err
 }
 
 // DeleteConversation erases a conversation: its messages, replies, their logs and its part of the search index. It
@@ -329,7 +406,7 @@ func (s *Store) DeleteConversation(ctx context.Context, id string) error {
 }
 
 // DeleteMessage erases one message. Its row keeps its place, empty, so that branches hold. It returns [store.ErrNotFound]
-// when the conversation has no such message, or no longer.
+// when the conversation has no such message, or no longer, and [store.ErrReplyRunning] when it is part of a reply being written.
 func (s *Store) DeleteMessage(ctx context.Context, conversationID, id string) error {
 	if !store.IsID(conversationID) || !store.IsID(id) {
 		return store.ErrNotFound
@@ -338,8 +415,19 @@ func (s *Store) DeleteMessage(ctx context.Context, conversationID, id string) er
 		if err := t.unindex(`id = ?`, id); err != nil {
 			return err
 		}
-		if err := t.one(`UPDATE messages SET content = '', item = NULL, status = 'deleted'
-			WHERE id = ? AND conversation_id = ? AND status <> 'deleted'`, id, conversationID); err != nil {
+		err := t.one(`UPDATE messages SET content = '', item = NULL, status = 'deleted'
+			WHERE id = ? AND conversation_id = ? AND status <> 'deleted'`, id, conversationID)
+		if errors.Is(err, store.ErrNotFound) {
+			var running bool
+			if err := t.get(`SELECT EXISTS (SELECT 1 FROM responses r INDEXED BY responses_running JOIN response_deltas d ON d.response_id = r.id
+				WHERE r.conversation_id = ? AND r.ended_at IS NULL AND d.kind = 'item' AND d.item_id = ?)`, []any{conversationID, id}, &running); err != nil {
+				return err
+			}
+			if running {
+				return store.ErrReplyRunning
+			}
+		}
+		if err != nil {
 			return err
 		}
 		return t.one(`UPDATE conversations SET message_count = message_count - 1 WHERE id = ?`, conversationID)
@@ -348,10 +436,14 @@ func (s *Store) DeleteMessage(ctx context.Context, conversationID, id string) er
 
 const summaryColumns = `id, model, started_at, message_count, title, updated_at, head, metadata, pinned, archived, listed`
 
+// runningColumn comes after summaryColumns.
+const runningColumn = `coalesce((SELECT r.id FROM responses r INDEXED BY responses_running
+	WHERE r.conversation_id = conversations.id AND r.ended_at IS NULL ORDER BY r.seq DESC LIMIT 1), '')`
+
 func scanSummary(row scanner) (c store.ConversationSummary, err error) {
 	var metadata string
 	if err := row.Scan(&c.ID, &c.Model, (*micros)(&c.StartedAt), &c.MessageCount, &c.Title, (*micros)(&c.UpdatedAt), &c.Head, &metadata,
-		&c.Pinned, &c.Archived, &c.Listed); err != nil {
+		&c.Pinned, &c.Archived, &c.Listed, &c.RunningID); err != nil {
 		return c, err
 	}
 	return c, json.Unmarshal([]byte(metadata), &c.Metadata)

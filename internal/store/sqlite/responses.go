@@ -106,8 +106,11 @@ func (t tx) start(n store.NewResponse, in []row, r *store.Response) error {
 				err = t.get(`SELECT id FROM messages WHERE conversation_id = ? AND seq < ? ORDER BY seq DESC, idx DESC LIMIT 1`,
 					[]any{r.ConversationID, previousSeq}, &parent)
 			}
+			if errors.Is(err, sql.ErrNoRows) { // nothing to continue: it begins anew, which the conversation's id says
+				parent, err = r.ConversationID, nil
+			}
 		}
-		if err != nil && !errors.Is(err, sql.ErrNoRows) {
+		if err != nil {
 			return err
 		}
 		if output && head == previousSeq {
@@ -121,10 +124,10 @@ func (t tx) start(n store.NewResponse, in []row, r *store.Response) error {
 		}
 		parent = ""
 	}
-	r.Seq, r.ParentID, r.CreatedAt = head+int64(len(in))+1, parent, instant(at)
-	_, err = t.exec(`INSERT INTO responses (id, conversation_id, previous_response_id, seq, parent_id, status, model, request, server_id, created_at)
-		VALUES (?, ?, nullif(?, ''), ?, nullif(?, ''), ?, ?, ?, ?, ?)`,
-		r.ID, r.ConversationID, r.PreviousID, r.Seq, r.ParentID, string(r.Status), r.Model, string(r.Request), n.Fence.ServerID, at)
+	r.Seq, r.Inputs, r.ParentID, r.CreatedAt = head+int64(len(in))+1, len(in), parent, instant(at)
+	_, err = t.exec(`INSERT INTO responses (id, conversation_id, previous_response_id, seq, parent_id, status, model, request, server_id, created_at, inputs)
+		VALUES (?, ?, nullif(?, ''), ?, nullif(?, ''), ?, ?, ?, ?, ?, ?)`,
+		r.ID, r.ConversationID, r.PreviousID, r.Seq, r.ParentID, string(r.Status), r.Model, string(r.Request), n.Fence.ServerID, at, r.Inputs)
 	return err
 }
 
@@ -240,6 +243,67 @@ func (t tx) finish(f store.Finish, r *store.Response) error {
 	return err
 }
 
+// DeleteResponse removes a reply and returns it as it was. In a listed conversation its messages stay, and one that runs is
+// ended first, as cancelled; in another its messages are erased, input and output, and the conversation goes with the last of
+// its replies when it holds nothing else. Its owner can write nothing more of it. It returns [store.ErrNotFound] when there is
+// none, so of two concurrent calls one succeeds.
+func (s *Store) DeleteResponse(ctx context.Context, id string) (r store.Response, err error) {
+	if !store.IsID(id) {
+		return r, store.ErrNotFound
+	}
+	err = s.erase(ctx, func(t tx) error {
+		list, err := collect(t, scanResponse, `SELECT `+responseColumns+` FROM responses r JOIN conversations c ON c.id = r.conversation_id
+			WHERE r.id = ?`, id)
+		if r, err = one(list, err); err != nil {
+			return err
+		}
+		if r.Listed {
+			err = t.leaveMessages(r)
+		} else {
+			err = t.eraseMessages(r)
+		}
+		if err != nil {
+			return err
+		}
+		if _, err := t.exec(`DELETE FROM response_deltas WHERE response_id = ?`, id); err != nil {
+			return err
+		}
+		if _, err := t.exec(`DELETE FROM responses WHERE id = ?`, id); err != nil {
+			return err
+		}
+		_, err = t.exec(`DELETE FROM conversations WHERE id = ?1 AND listed = 0 AND message_count = 0
+			AND NOT EXISTS (SELECT 1 FROM responses WHERE conversation_id = ?1)`, r.ConversationID)
+		return err
+	})
+	return r, wrap("delete response", err)
+}
+
+// leaveMessages makes the messages of a reply that is about to go the conversation's alone.
+func (t tx) leaveMessages(r store.Response) error {
+	if !r.Ended() {
+		if err := t.finish(store.Finish{Status: store.ResponseCancelled}, &r); err != nil {
+			return err
+		}
+	}
+	_, err := t.exec(`UPDATE messages SET response_id = NULL WHERE conversation_id = ? AND seq = ?`, r.ConversationID, r.Seq)
+	return err
+}
+
+// eraseMessages erases the input and output of a reply; their places stay.
+func (t tx) eraseMessages(r store.Response) error {
+	from := r.Seq - int64(r.Inputs)
+	if err := t.unindex(`conversation_id = ? AND seq BETWEEN ? AND ?`, r.ConversationID, from, r.Seq); err != nil {
+		return err
+	}
+	erased, err := t.changed(`UPDATE messages SET content = '', item = NULL, status = 'deleted', response_id = NULL
+		WHERE conversation_id = ? AND seq BETWEEN ? AND ? AND status <> 'deleted'`, r.ConversationID, from, r.Seq)
+	if err != nil {
+		return err
+	}
+	_, err = t.exec(`UPDATE conversations SET message_count = message_count - ? WHERE id = ?`, erased, r.ConversationID)
+	return err
+}
+
 // ReadLog returns a reply and the rows of its log from row from on, in order. The rows and the reply's status are of one
 // moment: when the reply has ended they are all there will ever be, and they are the rows that stood there while it ran.
 // It returns [store.ErrNotFound] for an unknown or deleted reply.
@@ -283,7 +347,9 @@ func (t tx) readLog(id string, from int) (r store.Response, deltas []store.Delta
 func (s *Store) History(ctx context.Context, r store.Response) (messages []store.Message, err error) {
 	err = s.read(ctx, func(t tx) error {
 		tip := store.Position{Seq: r.Seq - 1, Idx: math.MaxInt32}
-		if r.ParentID != "" {
+		if r.ParentID == r.ConversationID {
+			tip = store.Position{}
+		} else if r.ParentID != "" {
 			err := t.get(`SELECT seq, idx FROM messages WHERE id = ? AND conversation_id = ?`, []any{r.ParentID, r.ConversationID}, &tip.Seq, &tip.Idx)
 			if err != nil && !errors.Is(err, sql.ErrNoRows) {
 				return err
@@ -298,7 +364,7 @@ func (s *Store) History(ctx context.Context, r store.Response) (messages []store
 
 // responseColumns are of responses r joined with conversations c.
 const responseColumns = `r.id, r.conversation_id, c.listed, coalesce(r.previous_response_id, ''), r.seq, coalesce(r.parent_id, ''), r.status, r.model,
-	r.request, r.usage, r.error, r.incomplete_reason, r.created_at, r.ended_at`
+	r.request, r.usage, r.error, r.incomplete_reason, r.created_at, r.ended_at, r.inputs`
 
 func scanResponse(row scanner) (store.Response, error) { return scanResponseAnd(row) }
 
@@ -306,7 +372,7 @@ func scanResponse(row scanner) (store.Response, error) { return scanResponseAnd(
 func scanResponseAnd(row scanner, more ...any) (r store.Response, err error) {
 	var usage, failure []byte
 	if err := row.Scan(append([]any{&r.ID, &r.ConversationID, &r.Listed, &r.PreviousID, &r.Seq, &r.ParentID, &r.Status, &r.Model,
-		(*[]byte)(&r.Request), &usage, &failure, &r.IncompleteReason, (*micros)(&r.CreatedAt), (*micros)(&r.EndedAt)}, more...)...); err != nil {
+		(*[]byte)(&r.Request), &usage, &failure, &r.IncompleteReason, (*micros)(&r.CreatedAt), (*micros)(&r.EndedAt), &r.Inputs}, more...)...); err != nil {
 		return r, err
 	}
 	return r, r.Decode(usage, failure)

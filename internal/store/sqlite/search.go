@@ -159,18 +159,18 @@ func (t tx) unindexed(m queued) (err error) {
 const indexed = `SELECT n, content FROM messages m WHERE status <> 'deleted' AND NOT EXISTS (SELECT 1 FROM search_queue WHERE n = m.n) AND `
 
 // unindex takes the messages of the condition out of the index and the queue.
-func (t tx) unindex(where, id string) error {
+func (t tx) unindex(where string, args ...any) error {
 	err := t.each(func(row scanner) error {
 		m, err := scanQueued(row)
 		if err != nil {
 			return err
 		}
 		return t.unindexed(m)
-	}, indexed+where, id)
+	}, indexed+where, args...)
 	if err != nil {
 		return err
 	}
-	_, err = t.exec(`DELETE FROM search_queue WHERE n IN (SELECT n FROM messages WHERE `+where+`)`, id)
+	_, err = t.exec(`DELETE FROM search_queue WHERE n IN (SELECT n FROM messages WHERE `+where+`)`, args...)
 	return err
 }
 

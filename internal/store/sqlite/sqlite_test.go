@@ -534,6 +534,7 @@ func TestNoScans(t *testing.T) {
 	_, _, logErr := s.ReadLog(ctx, r.ID, 0)
 	_, runningErr := s.Running(ctx, f.ServerID)
 	_, inErr := s.RunningIn(ctx, id)
+	cancelErr := s.RequestCancel(ctx, r.ID)
 	_, _, unwantedErr := s.Unwanted(ctx, []string{r.ID, store.NewID()})
 	_, busyErr := s.BusyServers(ctx)
 	_, keysErr := s.ForgetKeys(ctx, time.Now())
@@ -542,14 +543,21 @@ func TestNoScans(t *testing.T) {
 	_, nextErr := s.StartResponse(ctx, store.NewResponse{Fence: f, PreviousID: r.ID, Model: "m", Key: "k",
 		Input: []store.NewMessage{{Role: "user", Content: "x"}}})
 	_, threadErr := s.Thread(ctx, store.ThreadQuery{ConversationID: id, After: at, Newest: true, Limit: 5})
+	_, throughErr := s.Thread(ctx, store.ThreadQuery{ConversationID: id, Through: r.ID, Details: true})
+	_, placeErr := s.Place(ctx, id, message)
 	_, messageErr := s.Message(ctx, id, message)
 	_, listErr := s.ListConversations(ctx)
 	_, afterErr := s.List(ctx, store.ListQuery{After: cursor})
 	_, beforeErr := s.List(ctx, store.ListQuery{Before: cursor})
+	_, pinnedErr := s.List(ctx, store.ListQuery{Pinned: true})
+	_, updateErr := s.UpdateConversation(ctx, id, store.ConversationChange{})
+	unlisted := must[store.Response](t)(s.StartResponse(ctx, store.NewResponse{Fence: f, Model: "m"}))
+	_, unlistedErr := s.DeleteResponse(ctx, unlisted.ID)
 	_, searchErr := s.Search(ctx, store.SearchQuery{Text: "hello"})
 	_, historyErr := s.History(ctx, r)
+	_, deleteErr := s.DeleteResponse(ctx, r.ID)
 	if err := errors.Join(logErr, runningErr, inErr, finishErr, endedErr, nextErr, threadErr, messageErr, listErr, afterErr, beforeErr, searchErr,
-		historyErr, unwantedErr, busyErr, keysErr, s.Heartbeat(ctx, f), s.RequestCancel(ctx, r.ID), s.DeleteMessage(ctx, id, message), s.DeleteConversation(ctx, id)); err != nil {
+		cancelErr, throughErr, placeErr, pinnedErr, updateErr, unlistedErr, deleteErr, historyErr, unwantedErr, busyErr, keysErr, s.Heartbeat(ctx, f), s.DeleteMessage(ctx, id, message), s.DeleteConversation(ctx, id)); err != nil {
 		t.Fatal(err)
 	}
 

@@ -30,7 +30,7 @@ func cancelledBefore(t *testing.T, r *record) {
 		calls := byID(late, f, conversation, message)
 		for name, id := range map[string]string{
 			"AddMessage": conversation, "AppendMessages": conversation, "AppendMessages with Expect": conversation, "GetConversation": conversation, "Summary": conversation,
-			"Thread": conversation, "Message": message, "RenameConversation": conversation, "SetMetadata": conversation, "DeleteConversation": conversation,
+			"Thread": conversation, "Message": message, "Place": message, "UpdateConversation": conversation, "DeleteResponse": reply.ID, "DeleteConversation": conversation,
 			"DeleteMessage": message, "StartResponse in a conversation": conversation, "StartResponse after a response": reply.ID, "FinishResponse": reply.ID, "ReadLog": reply.ID,
 		} {
 			if err := calls[name](id); !errors.Is(err, context.Canceled) {
@@ -114,8 +114,8 @@ func cancelledTurns(t *testing.T, r *record) {
 		conversation := conversations[i]
 		// A cancelled call may still be on its way; a change of the conversation waits for it.
 		settle := func() {
-			if err := r.RenameConversation(r.ctx, conversation, ""); err != nil {
-				t.Errorf("RenameConversation: %v", err)
+			if err := r.rename(conversation, ""); err != nil {
+				t.Errorf("UpdateConversation: %v", err)
 			}
 		}
 		for range n {

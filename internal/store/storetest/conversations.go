@@ -3,6 +3,7 @@ package storetest
 import (
 	"errors"
 	"fmt"
+	"reflect"
 	"slices"
 	"strings"
 	"testing"
@@ -22,6 +23,8 @@ var conversationTests = []test{
 	{"TheLatestActivityIsFirst", latestActivityFirst},
 	{"MetadataRoundTrip", metadataRoundTrip},
 	{"Rename", rename},
+	{"PinnedAndArchived", pinnedAndArchived},
+	{"TheListNamesTheRunningReply", listNamesRunning},
 	{"UnlistedAreNotListed", unlistedNotListed},
 	{"InfoNamesTheEngine", infoNamesEngine},
 	{"CloseTwice", closeTwice},
@@ -146,13 +149,27 @@ func byID(r *record, f store.Fence, conversation, message string) map[string]fun
 			_, err := r.Message(r.ctx, conversation, id)
 			return err
 		},
-		"FindMessage": func(id string) error {
-			_, err := r.FindMessage(r.ctx, id)
+		"Thread through": func(id string) error {
+			if id == "" {
+				return store.ErrNotFound
+			}
+			_, err := r.Thread(r.ctx, store.ThreadQuery{ConversationID: conversation, Through: id})
 			return err
 		},
-		"RenameConversation": func(id string) error { return r.RenameConversation(r.ctx, id, "lost") },
-		"SetMetadata":        func(id string) error { return r.SetMetadata(r.ctx, id, map[string]string{"a": "lost"}) },
+		"Place of a conversation": func(id string) error {
+			_, err := r.Place(r.ctx, id, message)
+			return err
+		},
+		"Place": func(id string) error {
+			_, err := r.Place(r.ctx, conversation, id)
+			return err
+		},
+		"UpdateConversation": func(id string) error { return r.rename(id, "lost") },
 		"DeleteConversation": func(id string) error { return r.DeleteConversation(r.ctx, id) },
+		"DeleteResponse": func(id string) error {
+			_, err := r.DeleteResponse(r.ctx, id)
+			return err
+		},
 		"DeleteMessage of a conversation": func(id string) error {
 			return r.DeleteMessage(r.ctx, id, message)
 		},
@@ -195,7 +212,8 @@ func idsNotFound(t *testing.T, r *record) {
 		t.Fatal(err)
 	}
 	bad := append(malformed(conversation), store.NewID(), deleted, "00000000-0000-0000-0000-000000000000", other)
-	ofMessage := map[string]bool{"Message": true, "Message of a conversation": true, "DeleteMessage": true, "DeleteMessage of a conversation": true}
+	ofMessage := map[string]bool{"Message": true, "Message of a conversation": true, "DeleteMessage": true, "DeleteMessage of a conversation": true,
+		"Place": true, "Place of a conversation": true, "Thread through": true, "DeleteResponse": true}
 	for name, call := range byID(r, f, conversation, message) {
 		r.sameState(t, conversation, func() {
 			for _, id := range bad {
@@ -345,7 +363,7 @@ func latestActivityFirst(t *testing.T, r *record) {
 	for _, id := range []string{b, c, a} {
 		r.add(t, id, "user", "hello")
 	}
-	if err := r.RenameConversation(r.ctx, b, "not an activity"); err != nil {
+	if err := r.rename(b, "not an activity"); err != nil {
 		t.Fatal(err)
 	}
 	f := r.join(t)
@@ -381,22 +399,115 @@ func metadataRoundTrip(t *testing.T, r *record) {
 			}
 		}
 		check()
-		if err := r.SetMetadata(r.ctx, conversation, map[string]string{"other": "x"}); err != nil {
+		if err := r.setMetadata(conversation, map[string]string{"other": "x"}); err != nil {
 			t.Fatal(err)
 		}
 		equal(t, "replaced metadata", fmt.Sprint(r.summary(t, conversation).Metadata), "map[other:x]")
-		if err := r.SetMetadata(r.ctx, conversation, metadata); err != nil {
+		if err := r.setMetadata(conversation, metadata); err != nil {
 			t.Fatal(err)
 		}
 		check()
 	}
 }
 
+func pinnedAndArchived(t *testing.T, r *record) {
+	var made []string // latest first
+	for i := range 6 {
+		made = append([]string{r.create(t)}, made...)
+		r.engine.SetTimes(t, r.Store, made[0], soon(i))
+	}
+	set := func(id string, change store.ConversationChange) store.ConversationSummary {
+		t.Helper()
+		c, err := r.UpdateConversation(r.ctx, id, change)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if read := r.summary(t, id); !reflect.DeepEqual(c, read) {
+			t.Errorf("UpdateConversation returns\n%+v\nand then it is\n%+v", c, read)
+		}
+		return c
+	}
+	list := func(what string, q store.ListQuery, want ...string) {
+		t.Helper()
+		page, err := r.List(r.ctx, q)
+		if err != nil {
+			t.Fatal(err)
+		}
+		var got []string
+		for _, c := range page.Conversations {
+			if slices.Contains(made, c.ID) {
+				got = append(got, c.ID)
+			}
+		}
+		same(t, what, got, want)
+	}
+	yes, no, title := true, false, "a title"
+	if c := set(made[1], store.ConversationChange{Archived: &yes}); !c.Archived || c.Pinned || c.Title != "" {
+		t.Errorf("archived it is %+v", c)
+	}
+	set(made[4], store.ConversationChange{Archived: &yes, Metadata: map[string]string{"a": "b"}})
+	set(made[4], store.ConversationChange{Pinned: &yes, Title: &title})
+	set(made[2], store.ConversationChange{Pinned: &yes})
+	set(made[5], store.ConversationChange{Pinned: &yes})
+	if c := set(made[4], store.ConversationChange{}); !c.Archived || !c.Pinned || c.Title != title || c.Metadata["a"] != "b" {
+		t.Errorf("a change of nothing left %+v", c)
+	}
+	list("the list", store.ListQuery{}, made[0], made[2], made[3], made[5])
+	list("the archived", store.ListQuery{Archived: true}, made[1], made[4])
+	list("the pinned", store.ListQuery{Pinned: true}, made[2], made[5])
+	list("the pinned and archived", store.ListQuery{Pinned: true, Archived: true}, made[4])
+	after := r.summary(t, made[2]).Cursor()
+	list("after one", store.ListQuery{After: &after}, made[3], made[5])
+	list("the pinned after one", store.ListQuery{After: &after, Pinned: true}, made[5])
+	before := r.summary(t, made[4]).Cursor()
+	list("the archived before one", store.ListQuery{Before: &before, Archived: true}, made[1])
+
+	if c := set(made[4], store.ConversationChange{Archived: &no, Pinned: &no, Metadata: map[string]string{}}); c.Archived || c.Pinned || len(c.Metadata) != 0 {
+		t.Errorf("afterwards it is %+v", c)
+	}
+	list("with one brought back", store.ListQuery{}, made[0], made[2], made[3], made[4], made[5])
+	r.add(t, made[1], "user", "an archived one goes on")
+	equal(t, "Archived after an append", r.summary(t, made[1]).Archived, true)
+}
+
+func listNamesRunning(t *testing.T, r *record) {
+	f, quiet, busy := r.join(t), r.create(t), r.create(t)
+	done := r.turn(t, store.NewResponse{Fence: f, ConversationID: busy, Input: user("q")}, "a")
+	check := func(when string, want string) {
+		t.Helper()
+		page, err := r.List(r.ctx, store.ListQuery{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, c := range page.Conversations {
+			switch c.ID {
+			case quiet:
+				equal(t, "RunningID of the other, "+when, c.RunningID, "")
+			case busy:
+				equal(t, "RunningID in the list, "+when, c.RunningID, want)
+			}
+		}
+		equal(t, "RunningID of the summary, "+when, r.summary(t, busy).RunningID, want)
+		if running, err := r.RunningIn(r.ctx, busy); err != nil || running != want {
+			t.Errorf("RunningIn, %s: %q, %v", when, running, err)
+		}
+	}
+	check("with none", "")
+	first := r.start(t, store.NewResponse{Fence: f, ConversationID: busy, Input: user("q2")})
+	check("with one", first.ID)
+	second := r.start(t, store.NewResponse{Fence: f, PreviousID: done.ID, Input: user("q3")})
+	check("with two", second.ID)
+	r.answer(t, f, second, "a3")
+	check("with one of two", first.ID)
+	r.answer(t, f, first, "a2")
+	check("at the end", "")
+}
+
 func rename(t *testing.T, r *record) {
 	conversation := r.createWith(t, store.NewConversation{Title: "Where is my 10G link?", Model: "m"})
 	equal(t, "Title", r.get(t, conversation).Title, "Where is my 10G link?")
 	for _, title := range []string{"Proxmox", "'); --", strings.Repeat("é", 10000), ""} {
-		if err := r.RenameConversation(r.ctx, conversation, title); err != nil {
+		if err := r.rename(conversation, title); err != nil {
 			t.Fatal(err)
 		}
 		equal(t, "Title", r.summary(t, conversation).Title, title)

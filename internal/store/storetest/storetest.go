@@ -41,6 +41,8 @@ type Store interface {
 	FindMessage(ctx context.Context, id string) (store.Message, error)
 	RenameConversation(ctx context.Context, id, title string) error
 	SetMetadata(ctx context.Context, id string, metadata map[string]string) error
+	Place(ctx context.Context, conversationID, messageID string) (store.Position, error)
+	UpdateConversation(ctx context.Context, id string, change store.ConversationChange) (store.ConversationSummary, error)
 	DeleteConversation(ctx context.Context, id string) error
 	DeleteMessage(ctx context.Context, conversationID, id string) error
 
@@ -56,6 +58,7 @@ type Store interface {
 	ReadLog(ctx context.Context, responseID string, from int) (store.Response, []store.Delta, error)
 	ReadTails(ctx context.Context, tails []store.Tail) ([]store.TailRows, error)
 	History(ctx context.Context, r store.Response) ([]store.Message, error)
+	DeleteResponse(ctx context.Context, id string) (store.Response, error)
 	RequestCancel(ctx context.Context, responseID string) error
 	Unwanted(ctx context.Context, responseIDs []string) (cancelled, gone []string, err error)
 	ForgetKeys(ctx context.Context, before time.Time) (int, error)
@@ -212,6 +215,20 @@ func (r *record) summary(t tb, conversation string) store.ConversationSummary {
 	return c
 }
 
+// rename sets a conversation's title.
+func (r *record) rename(id, title string) error {
+	_, err := r.UpdateConversation(r.ctx, id, store.ConversationChange{Title: &title})
+	return err
+}
+
+func (r *record) setMetadata(id string, metadata map[string]string) error {
+	if metadata == nil {
+		metadata = map[string]string{}
+	}
+	_, err := r.UpdateConversation(r.ctx, id, store.ConversationChange{Metadata: metadata})
+	return err
+}
+
 func (r *record) thread(t tb, q store.ThreadQuery) store.ThreadPage {
 	t.Helper()
 	page, err := r.Thread(r.ctx, q)
@@ -226,9 +243,6 @@ func (r *record) message(t tb, conversation, id string) store.Message {
 	m, err := r.Message(r.ctx, conversation, id)
 	if err != nil {
 		t.Fatalf("Message: %v", err)
-	}
-	if found, err := r.FindMessage(r.ctx, id); err != nil || !reflect.DeepEqual(found, m) {
-		t.Errorf("FindMessage: %+v, %v, not %+v", found, err, m)
 	}
 	return m
 }

@@ -82,12 +82,12 @@ func invalidText(t *testing.T, r *record) {
 		{"CreateConversationWith a value", "metadata.key", func(s string) error {
 			return create(store.NewConversation{Metadata: map[string]string{"a": "b", "key": s}})
 		}},
-		{"RenameConversation", "title", func(s string) error { return r.RenameConversation(r.ctx, conversation, s) }},
-		{"SetMetadata key", "metadata", func(s string) error {
-			return r.SetMetadata(r.ctx, conversation, map[string]string{s: "x"})
+		{"UpdateConversation title", "title", func(s string) error { return r.rename(conversation, s) }},
+		{"UpdateConversation metadata key", "metadata", func(s string) error {
+			return r.setMetadata(conversation, map[string]string{s: "x"})
 		}},
-		{"SetMetadata value", "metadata.key", func(s string) error {
-			return r.SetMetadata(r.ctx, conversation, map[string]string{"key": s})
+		{"UpdateConversation metadata value", "metadata.key", func(s string) error {
+			return r.setMetadata(conversation, map[string]string{"key": s})
 		}},
 		{"AddMessage role", "role", func(s string) error {
 			_, err := r.AddMessage(r.ctx, conversation, s, "x")
