@@ -39,7 +39,7 @@ test-short: test-deps lint ## everything but the long tests
 chaos: test-deps ## the long form of internal/chaos: crashes, broken networks, full disks, many times each
 	HWLAB_CHAOS=full CGO_ENABLED=1 $(GO) test -race -count=1 -timeout 60m -v $(TESTFLAGS) ./internal/chaos
 
-test-deps: ## find or install PostgreSQL, PgBouncer, Chromium and a C compiler
+test-deps: ## find or install PostgreSQL, PgBouncer, Chromium, Node with the clients, and a C compiler
 	@scripts/test-deps
 
 lint: $(STATICCHECK) ## formatting, vet, staticcheck, and the build without cgo

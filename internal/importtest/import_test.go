@@ -50,6 +50,8 @@ var rooms = []room{
 	{path: "internal/testrecord", may: []string{"internal/store", "internal/store/sqlite", "internal/store/storetest", "internal/testpg"},
 		testOnly: true},
 	{path: "internal/chaos", tests: []string{"internal/advisor", "internal/store", "internal/llm", "internal/lab"}, testOnly: true},
+	{path: "internal/sdktest", tests: []string{"internal/web", "internal/api", "internal/advisor", "internal/store", "internal/llm", "internal/lab"},
+		testOnly: true},
 	{path: "internal/importtest", testOnly: true},
 }
 

@@ -1,0 +1,132 @@
+package sdktest
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"log/slog"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"os/exec"
+	"sync"
+	"testing"
+	"time"
+
+	"git.georgsen.dk/hwlab/internal/advisor"
+	"git.georgsen.dk/hwlab/internal/api"
+	"git.georgsen.dk/hwlab/internal/api/apitest"
+	"git.georgsen.dk/hwlab/internal/lab"
+	"git.georgsen.dk/hwlab/internal/llm"
+	"git.georgsen.dk/hwlab/internal/llm/llmtest"
+	"git.georgsen.dk/hwlab/internal/store"
+	"git.georgsen.dk/hwlab/internal/testpg"
+	"git.georgsen.dk/hwlab/internal/testrecord"
+	"git.georgsen.dk/hwlab/internal/web"
+)
+
+func TestMain(m *testing.M) { testpg.Main(m) }
+
+func TestOpenAI(t *testing.T) { run(t, "openai.mjs") }
+
+// run runs a script against a server on each engine.
+func run(t *testing.T, script string) {
+	node, err := exec.LookPath("node")
+	if err != nil {
+		t.Fatal("Node is not in PATH; scripts/test-deps installs it")
+	}
+	if _, err := os.Stat("testdata/node_modules/openai"); err != nil {
+		t.Fatal("the clients are not installed; scripts/test-deps does it")
+	}
+	testrecord.Each(t, func(t *testing.T, record testrecord.Record) {
+		model := llmtest.New("test-model")
+		server := serve(t, record, model)
+		control := httptest.NewServer(newControl(model))
+		defer control.Close()
+		ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
+		defer cancel()
+		cmd := exec.CommandContext(ctx, node, script)
+		cmd.Dir = "testdata"
+		// Nothing of this process's own settings; no script reaches beyond this machine.
+		cmd.Env = []string{"PATH=" + os.Getenv("PATH"), "HOME=" + t.TempDir(), "OPENAI_BASE_URL=" + server + "/v1", "OPENAI_API_KEY=none",
+			"OPENAI_AGENTS_DISABLE_TRACING=1", "MODEL_CONTROL=" + control.URL}
+		out, err := cmd.CombinedOutput()
+		if err != nil {
+			t.Errorf("%s: %v\n%s", script, err, out)
+		}
+	})
+}
+
+// serve starts a server and returns its URL.
+func serve(t *testing.T, record testrecord.Record, model llm.Provider) string {
+	log := slog.New(slog.NewTextHandler(t.Output(), nil))
+	notes := lab.New("", 0)
+	offline := llm.NewOffline(log, advisor.NotesLibrary{Notes: notes}, advisor.ConversationLibrary{Record: record})
+	models := llm.NewCatalog(llm.CatalogConfig{Sources: []llm.Source{{Name: "test", Provider: model}}, Offline: offline, Log: log})
+	t.Cleanup(models.Close)
+	replies, err := advisor.Start(t.Context(), advisor.Config{Record: record, Models: models, Notes: notes, ServerID: store.NewID(), Log: log})
+	if err != nil {
+		t.Fatal(err)
+	}
+	v1 := api.New(api.Config{Record: record, Advisor: replies, Models: models, Notes: notes, Log: log})
+	server := httptest.NewServer(apitest.Handler(t, web.New(web.Config{API: v1})))
+	t.Cleanup(func() {
+		if err := replies.Stop(context.Background()); err != nil {
+			t.Error(err)
+		}
+		server.Close()
+	})
+	return server.URL
+}
+
+// newControl serves what the scripts set the model with: POST /script adds a reply, POST /open/{gate} opens a gate, and
+// GET /requests is what the model was asked.
+func newControl(model *llmtest.Fake) http.Handler {
+	var mu sync.Mutex
+	gates := map[string]*llmtest.Gate{}
+	gate := func(name string) *llmtest.Gate {
+		mu.Lock()
+		defer mu.Unlock()
+		if gates[name] == nil {
+			gates[name] = llmtest.NewGate()
+		}
+		return gates[name]
+	}
+	mux := http.NewServeMux()
+	mux.HandleFunc("POST /script", func(w http.ResponseWriter, r *http.Request) {
+		var steps []struct {
+			Text, Gate, Finish, Error string
+			Usage                     *llm.Usage
+		}
+		if err := json.NewDecoder(r.Body).Decode(&steps); err != nil {
+			http.Error(w, err.Error(), http.StatusBadRequest)
+			return
+		}
+		var script []llmtest.Step
+		for _, s := range steps {
+			step := llmtest.Step{Text: s.Text, Usage: s.Usage, Finish: s.Finish}
+			if s.Gate != "" {
+				step.Gate = gate(s.Gate)
+			}
+			if s.Error != "" {
+				step.Err = errors.New(s.Error)
+			}
+			script = append(script, step)
+		}
+		model.Script(script...)
+	})
+	mux.HandleFunc("POST /open/{gate}", func(w http.ResponseWriter, r *http.Request) { gate(r.PathValue("gate")).Open() })
+	mux.HandleFunc("GET /requests", func(w http.ResponseWriter, r *http.Request) {
+		type told struct{ Role, Text string }
+		list := [][]told{}
+		for _, q := range model.Requests() {
+			messages := []told{}
+			for _, m := range q.Messages {
+				messages = append(messages, told{m.Role, m.Text})
+			}
+			list = append(list, messages)
+		}
+		json.NewEncoder(w).Encode(list)
+	})
+	return mux
+}
