@@ -388,9 +388,10 @@ func scanFork(row pgx.CollectableRow) (f Fork, err error) {
 // throughSQL finds the place of a message or reply. A reply that left the line and has no output is where it left.
 const throughSQL = `SELECT seq, idx, false FROM messages WHERE id = $2::uuid AND conversation_id = $1::uuid
 	UNION ALL
-	SELECT CASE WHEN r.here THEN r.seq ELSE coalesce(p.seq, 0) END, CASE WHEN r.here THEN 2147483647 ELSE coalesce(p.idx, 0) END, NOT r.here
-	  FROM (SELECT seq, parent_id, parent_id IS NULL OR EXISTS (SELECT FROM messages o WHERE o.conversation_id = $1::uuid AND o.seq = responses.seq) AS here
-	          FROM responses WHERE id = $2::uuid AND conversation_id = $1::uuid) r
+	SELECT CASE WHEN r.here THEN r.seq ELSE coalesce(p.seq, 0) END, CASE WHEN r.here THEN coalesce(r.last, 2147483647) ELSE coalesce(p.idx, 0) END, NOT r.here
+	  FROM (SELECT seq, parent_id, last, parent_id IS NULL OR last IS NOT NULL AS here
+	          FROM (SELECT *, (SELECT max(idx) FROM messages o WHERE o.conversation_id = $1::uuid AND o.seq = responses.seq) AS last
+	                  FROM responses WHERE id = $2::uuid AND conversation_id = $1::uuid) q) r
 	  LEFT JOIN messages p ON p.id = r.parent_id`
 
 // readLine reads the messages of q that lie on line, a range scan of the order's index for each of its stretches.

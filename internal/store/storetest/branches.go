@@ -18,6 +18,10 @@ var branchTests = []test{
 	{"AReplyWithoutOutput", withoutOutput},
 	{"ARegenerateWithoutOutput", regenerateWithoutOutput},
 	{"AnAppendGoesOnWithTheActiveBranch", appendOnActive},
+	{"FromTheVeryBeginning", fromTheBeginning},
+	{"WalkingTheBranches", walkingBranches},
+	{"SiblingsOfDeletedMessages", siblingsOfDeleted},
+	{"TheModelThatWroteAMessage", modelOfMessage},
 	{"AReaderNeverSeesASibling", neverSeesSibling},
 	{"LikeTheReferenceModel", likeTheModel},
 }
@@ -223,6 +227,196 @@ func appendOnActive(t *testing.T, r *record) {
 	r.whole(t, conversation, 0)
 }
 
+// What continues a reply that has nothing before it and gave nothing begins the conversation anew.
+func fromTheBeginning(t *testing.T, r *record) {
+	conversation, f := r.create(t), r.join(t)
+	empty := r.start(t, store.NewResponse{Fence: f, ConversationID: conversation})
+	r.finish(t, f, empty, store.ResponseFailed)
+	first := r.turn(t, store.NewResponse{Fence: f, PreviousID: empty.ID, Input: user("q1")}, "a1")
+	r.turn(t, store.NewResponse{Fence: f, PreviousID: first.ID, Input: user("q1b")}, "a1b")
+	second := r.start(t, store.NewResponse{Fence: f, PreviousID: empty.ID, Input: user("q2")})
+	same(t, "History", texts(r.history(t, second)), []string{"q2"})
+	r.answer(t, f, second, "a2")
+	same(t, "the active branch", r.line(t, conversation, nil), []string{"q2", "a2"})
+	same(t, "the other", r.line(t, conversation, r.place(t, first)), []string{"q1", "a1"})
+
+	third := r.start(t, store.NewResponse{Fence: f, PreviousID: empty.ID}) // without input, too
+	same(t, "History of one without input", texts(r.history(t, third)), nil)
+	same(t, "through it while it runs", texts(r.thread(t, store.ThreadQuery{ConversationID: conversation, Through: third.ID}).Messages), nil)
+	r.finish(t, f, third, store.ResponseFailed)
+	fourth := r.start(t, store.NewResponse{Fence: f, PreviousID: third.ID})
+	same(t, "History after that", texts(r.history(t, fourth)), nil)
+	r.answer(t, f, fourth, "a4")
+	same(t, "the active branch", r.line(t, conversation, nil), []string{"a4"})
+	same(t, "through the first", r.choices(t, store.ThreadQuery{ConversationID: conversation, Through: first.ID}),
+		[]string{"q1 1/3", "a1", "q1b", "a1b"})
+	same(t, "through the second", r.choices(t, store.ThreadQuery{ConversationID: conversation, Through: second.ID}), []string{"q2 2/3", "a2"})
+	same(t, "through the last", r.choices(t, store.ThreadQuery{ConversationID: conversation, Through: fourth.ID}), []string{"a4 3/3"})
+}
+
+// choices are the texts of a thread, each with the number that it has among its siblings.
+func (r *record) choices(t tb, q store.ThreadQuery) []string {
+	t.Helper()
+	q.Details = true
+	var list []string
+	for _, m := range r.thread(t, q).Messages {
+		text := m.Content
+		for i, s := range m.Siblings {
+			if s.ID == m.ID {
+				text += fmt.Sprintf(" %d/%d", i+1, len(m.Siblings))
+			}
+		}
+		if m.Siblings != nil && text == m.Content {
+			t.Errorf("%q is not among its siblings %v", m.Content, m.Siblings)
+		}
+		list = append(list, text)
+	}
+	return list
+}
+
+func walkingBranches(t *testing.T, r *record) {
+	conversation, f := r.create(t), r.join(t)
+	ask := func(previous store.Response, question string, answers ...string) store.Response {
+		n := store.NewResponse{Fence: f, ConversationID: conversation}
+		if previous.ID != "" {
+			n.ConversationID, n.PreviousID = "", previous.ID
+		}
+		if question != "" {
+			n.Input = user(question)
+		}
+		return r.turn(t, n, answers...)
+	}
+	var none store.Response
+	one := ask(none, "q1", "a1")
+	two := ask(one, "q2", "a2")
+	ask(two, "q3", "a3")
+	twoB := ask(one, "q2b", "a2b", "and more") // an edit
+	ask(twoB, "q4", "a4")
+	ask(one, "", "again") // without input
+	ask(two, "q3b", "a3b")
+	r.add(t, conversation, "user", "added")
+
+	walk := func(through string) []string {
+		return r.choices(t, store.ThreadQuery{ConversationID: conversation, Through: through})
+	}
+	branchA := []string{"q1", "a1", "q2 1/3", "a2", "q3b 2/2", "a3b", "added"}
+	branchB := []string{"q1", "a1", "q2b 2/3", "a2b", "and more", "q4", "a4"}
+	branchC := []string{"q1", "a1", "again 3/3"}
+	same(t, "the active branch", walk(""), branchA)
+	same(t, "through a reply", walk(twoB.ID), branchB)
+	same(t, "through the reply that all continue", walk(one.ID), branchA)
+
+	// From any message to its siblings and back.
+	seen := 0
+	for _, m := range r.thread(t, store.ThreadQuery{ConversationID: conversation, Details: true}).Messages {
+		same(t, "through a message of the active branch", walk(m.ID), branchA)
+		for _, s := range m.Siblings {
+			seen++
+			line := r.thread(t, store.ThreadQuery{ConversationID: conversation, Through: s.ID, Details: true}).Messages
+			i := slices.IndexFunc(line, func(o store.Message) bool { return o.ID == s.ID })
+			if i < 0 {
+				t.Fatalf("the branch through %s does not go through it", s.ID)
+			}
+			if !slices.Equal(line[i].Siblings, m.Siblings) {
+				t.Errorf("siblings of %q are %v, of %q %v", m.Content, m.Siblings, line[i].Content, line[i].Siblings)
+			}
+		}
+	}
+	equal(t, "siblings", seen, 5)
+	messages := r.thread(t, store.ThreadQuery{ConversationID: conversation, Details: true}).Messages
+	same(t, "the second of three", walk(messages[2].Siblings[1].ID), branchB)
+	same(t, "the third of three", walk(messages[2].Siblings[2].ID), branchC)
+	same(t, "the first of two", walk(messages[4].Siblings[0].ID), []string{"q1", "a1", "q2 1/3", "a2", "q3 1/2", "a3"})
+
+	// In pages, too.
+	q := store.ThreadQuery{ConversationID: conversation, Through: twoB.ID, Limit: 3, Newest: true}
+	same(t, "the last page", r.choices(t, q), branchB[4:])
+	at, err := r.Place(r.ctx, conversation, r.thread(t, store.ThreadQuery{ConversationID: conversation, Through: twoB.ID}).Messages[4].ID)
+	if err != nil {
+		t.Fatal(err)
+	}
+	q.Before = &at
+	same(t, "the page before", r.choices(t, q), branchB[1:4])
+
+	// The one that is written to is the active one.
+	next := r.turn(t, store.NewResponse{Fence: f, PreviousID: twoB.ID, Input: user("q5")}, "a5")
+	want := []string{"q1", "a1", "q2b 2/3", "a2b", "and more", "q5 2/2", "a5"}
+	same(t, "the active branch afterwards", walk(""), want)
+	same(t, "through what was active", walk(two.ID), branchA)
+
+	// A reply that runs, and one without output, are where they left the line.
+	running := r.start(t, store.NewResponse{Fence: f, PreviousID: one.ID})
+	same(t, "through a running reply", walk(running.ID), []string{"q1", "a1"})
+	asked := r.start(t, store.NewResponse{Fence: f, PreviousID: two.ID, Input: user("q6")})
+	same(t, "through a running reply with a question", walk(asked.ID), []string{"q1", "a1", "q2 1/3", "a2", "q6 3/3"})
+	r.answer(t, f, running, "late")
+	same(t, "afterwards", walk(running.ID), []string{"q1", "a1", "late 4/4"})
+	r.finish(t, f, asked, store.ResponseFailed)
+	same(t, "through a failed one", walk(asked.ID), []string{"q1", "a1", "q2 1/4", "a2", "q6 3/3"})
+
+	other := r.create(t)
+	for _, id := range []string{next.ID, messages[0].ID} {
+		_, err := r.Thread(r.ctx, store.ThreadQuery{ConversationID: other, Through: id})
+		fails(t, "through what is elsewhere", err, store.ErrNotFound)
+	}
+	if m := r.get(t, conversation).Messages[2]; m.Siblings != nil || m.Model != "" {
+		t.Errorf("without Details: %+v", m)
+	}
+}
+
+// A branch whose beginning was deleted begins with what is left of it; one of which nothing is left is no choice.
+func siblingsOfDeleted(t *testing.T, r *record) {
+	conversation, f := r.create(t), r.join(t)
+	one := r.turn(t, store.NewResponse{Fence: f, ConversationID: conversation, Input: user("q1")}, "a1")
+	first := r.turn(t, store.NewResponse{Fence: f, PreviousID: one.ID, Input: user("q2")}, "a2")
+	second := r.turn(t, store.NewResponse{Fence: f, PreviousID: one.ID, Input: user("q3")}, "a3")
+	r.turn(t, store.NewResponse{Fence: f, PreviousID: one.ID, Input: user("q4")}, "a4")
+	remove := func(text string) {
+		t.Helper()
+		for _, m := range r.all(t, conversation) {
+			if m.Content == text {
+				if err := r.DeleteMessage(r.ctx, conversation, m.ID); err != nil {
+					t.Fatal(err)
+				}
+				return
+			}
+		}
+		t.Fatalf("there is no %q", text)
+	}
+	walk := func(reply store.Response) []string {
+		return r.choices(t, store.ThreadQuery{ConversationID: conversation, Through: reply.ID})
+	}
+	remove("q2")
+	remove("q3")
+	remove("a1") // which all continue
+	same(t, "the first", walk(first), []string{"q1", "a2 1/3"})
+	same(t, "the second", walk(second), []string{"q1", "a3 2/3"})
+	remove("a3")
+	same(t, "the first of two", walk(first), []string{"q1", "a2 1/2"})
+	same(t, "the one that is gone", walk(second), []string{"q1"})
+	same(t, "the last", r.choices(t, store.ThreadQuery{ConversationID: conversation}), []string{"q1", "q4 2/2", "a4"})
+	remove("a2")
+	same(t, "alone", r.choices(t, store.ThreadQuery{ConversationID: conversation}), []string{"q1", "q4", "a4"})
+
+	rows := r.all(t, conversation)
+	for _, m := range rows {
+		if at, err := r.Place(r.ctx, conversation, m.ID); err != nil || at != m.Position {
+			t.Errorf("Place of %q: %v, %v; it is at %v", m.Content, at, err, m.Position)
+		}
+	}
+}
+
+func modelOfMessage(t *testing.T, r *record) {
+	conversation, f := r.create(t), r.join(t)
+	r.turn(t, store.NewResponse{Fence: f, ConversationID: conversation, Input: user("q1"), Model: "small"}, "a1", "more")
+	r.turn(t, store.NewResponse{Fence: f, ConversationID: conversation, Input: user("q2"), Model: "large"}, "a2")
+	var got []string
+	for _, m := range r.thread(t, store.ThreadQuery{ConversationID: conversation, Details: true}).Messages {
+		got = append(got, m.Model)
+	}
+	same(t, "the models", got, []string{"", "small", "small", "", "large"})
+}
+
 // A read takes several looks at the record; a branch that leaves meanwhile must not show on the line it left.
 func neverSeesSibling(t *testing.T, r *record) {
 	for range times(2) {
@@ -317,23 +511,49 @@ func (m *model) last() *store.Position {
 // branch is the texts that lie before and at tip.
 func (m *model) branch(tip *store.Position) []string {
 	var list []string
-	order := m.order()
-	for tip != nil {
-		row := m.rows[*tip]
-		if !row.deleted {
+	for ; tip != nil; tip = m.before(*tip) {
+		if row := m.rows[*tip]; !row.deleted {
 			list = append(list, row.text)
-		}
-		switch i := slices.Index(order, *tip); {
-		case row.continues != nil:
-			tip = row.continues
-		case row.root || i == 0:
-			tip = nil
-		default:
-			tip = &order[i-1]
 		}
 	}
 	slices.Reverse(list)
 	return list
+}
+
+// before is the place that the row at a place continues, or nil.
+func (m *model) before(at store.Position) *store.Position {
+	row, order := m.rows[at], m.order()
+	switch i := slices.Index(order, at); {
+	case row.continues != nil:
+		return row.continues
+	case row.root || i == 0:
+		return nil
+	default:
+		return &order[i-1]
+	}
+}
+
+// lastThrough is the last place of all whose branch goes through a place.
+func (m *model) lastThrough(at store.Position) *store.Position {
+	for _, last := range slices.Backward(m.order()) {
+		for tip := &last; tip != nil; tip = m.before(*tip) {
+			if *tip == at {
+				return &last
+			}
+		}
+	}
+	return nil
+}
+
+// siblings is how many rows continue what the row at a place continues.
+func (m *model) siblings(at store.Position) (n int) {
+	continues := m.before(at)
+	for _, p := range m.order() {
+		if other := m.before(p); other == nil && continues == nil || other != nil && continues != nil && *other == *continues {
+			n++
+		}
+	}
+	return n
 }
 
 // end is where a reply that has ended leaves off: its last output, else its last input, else what it continued.
@@ -375,7 +595,7 @@ func likeTheModel(t *testing.T, r *record) {
 				p := store.Position{Seq: m.head + 1 + int64(i)}
 				put(p, in.Content, nil)
 				if i == 0 {
-					m.rows[p].continues = continues
+					m.rows[p].continues, m.rows[p].root = continues, continues == nil
 				}
 				reply.input = append(reply.input, p)
 			}
@@ -388,11 +608,7 @@ func likeTheModel(t *testing.T, r *record) {
 			}
 			same(rt, "History", texts(r.history(rt, reply.Response)), want)
 		}
-		first := text()
-		r.add(rt, conversation, "user", first)
-		m.head++
-		put(store.Position{Seq: 1}, first, nil)
-
+		deleted := false
 		rt.Repeat(map[string]func(*rapid.T){
 			"append": func(rt *rapid.T) {
 				var list []store.NewMessage
@@ -441,7 +657,8 @@ func likeTheModel(t *testing.T, r *record) {
 					put(store.Position{Seq: reply.Seq, Idx: i}, answer, nil)
 				}
 				if len(answers) > 0 && len(reply.input) == 0 {
-					m.rows[store.Position{Seq: reply.Seq}].continues = reply.continues
+					row := m.rows[store.Position{Seq: reply.Seq}]
+					row.continues, row.root = reply.continues, reply.continues == nil
 				}
 				reply.items, reply.ended = len(answers), true
 			},
@@ -449,7 +666,12 @@ func likeTheModel(t *testing.T, r *record) {
 				if rapid.IntRange(0, 3).Draw(rt, "rarely") > 0 {
 					return
 				}
-				row := rapid.SampledFrom(r.all(rt, conversation)).Draw(rt, "message")
+				rows := r.all(rt, conversation)
+				if len(rows) == 0 {
+					return
+				}
+				deleted = true
+				row := rapid.SampledFrom(rows).Draw(rt, "message")
 				err := r.DeleteMessage(r.ctx, conversation, row.ID)
 				if m.rows[row.Position].deleted {
 					fails(rt, "a second deletion", err, store.ErrNotFound)
@@ -467,6 +689,14 @@ func likeTheModel(t *testing.T, r *record) {
 			same(rt, fmt.Sprintf("the branch that ends in %v", p), r.line(rt, conversation, &p), m.branch(&p))
 			if !m.rows[p].deleted {
 				live++
+			}
+		}
+		for _, row := range r.all(rt, conversation) {
+			q := store.ThreadQuery{ConversationID: conversation, Through: row.ID, Details: true}
+			line := r.thread(rt, q).Messages
+			same(rt, fmt.Sprintf("the branch through %v", row.Position), texts(line), m.branch(m.lastThrough(row.Position)))
+			if i := slices.IndexFunc(line, func(o store.Message) bool { return o.ID == row.ID }); !deleted && i >= 0 {
+				equal(rt, fmt.Sprintf("siblings of %v", row.Position), max(len(line[i].Siblings), 1), m.siblings(row.Position))
 			}
 		}
 		for _, reply := range m.replies {
