@@ -105,6 +105,7 @@ func Run(t *testing.T, e Engine) {
 		{"Idempotency", idempotencyTests},
 		{"Search", searchTests},
 		{"Deletion", deletionTests},
+		{"DeletedReplies", deletedReplyTests},
 		{"Foreign", foreignTests},
 		{"Cancellation", cancellationTests},
 	} {
@@ -243,6 +244,9 @@ func (r *record) message(t tb, conversation, id string) store.Message {
 	m, err := r.Message(r.ctx, conversation, id)
 	if err != nil {
 		t.Fatalf("Message: %v", err)
+	}
+	if found, err := r.FindMessage(r.ctx, id); err != nil || !reflect.DeepEqual(found, m) {
+		t.Errorf("FindMessage: %+v, %v, not %+v", found, err, m)
 	}
 	return m
 }
