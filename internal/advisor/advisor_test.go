@@ -24,11 +24,19 @@ import (
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m, goleak.Cleanup(testpg.Exit)) }
 
-// troubled is a record whose writes of log rows and of ends a test can let fail.
+// troubled is a record whose writes of questions, of log rows and of ends a test can let fail.
 type troubled struct {
 	testrecord.Record
+	start        func(ctx context.Context, n store.NewResponse) (store.Response, error)
 	appendDeltas func(ctx context.Context, f store.Fence, rows []store.Delta) error
 	finish       func(ctx context.Context, f store.Finish) (store.Response, error)
+}
+
+func (r *troubled) StartResponse(ctx context.Context, n store.NewResponse) (store.Response, error) {
+	if r.start != nil {
+		return r.start(ctx, n)
+	}
+	return r.Record.StartResponse(ctx, n)
 }
 
 func (r *troubled) AppendDeltas(ctx context.Context, f store.Fence, rows []store.Delta) error {

@@ -152,6 +152,9 @@ func (f *flusher) run(ctx context.Context) {
 			return
 		}
 		batches := f.take()
+		if len(batches) == 0 {
+			continue
+		}
 		f.send(ctx, batches)
 		if n := time.Duration(len(batches)); n > 1 {
 			timer := time.NewTimer(min(n*gap, maxGap))

@@ -1,0 +1,137 @@
+package advisor_test
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+
+	"git.georgsen.dk/hwlab/internal/advisor"
+	"git.georgsen.dk/hwlab/internal/lab"
+	"git.georgsen.dk/hwlab/internal/llm/llmtest"
+	"git.georgsen.dk/hwlab/internal/store"
+	"git.georgsen.dk/hwlab/internal/testrecord"
+)
+
+// Outcomes that nobody was told: the database did what it was asked to, and the answer got lost.
+
+var errLost = errors.New("unexpected EOF")
+
+func TestAQuestionWhoseStartWasNotAnsweredStandsOnce(t *testing.T) {
+	testrecord.Each(t, func(t *testing.T, r testrecord.Record) {
+		var starts atomic.Int32
+		record := &troubled{Record: r, start: func(ctx context.Context, n store.NewResponse) (store.Response, error) {
+			response, err := r.StartResponse(ctx, n)
+			if starts.Add(1) == 1 && err == nil {
+				return store.Response{}, errLost
+			}
+			return response, err
+		}}
+		a := start(t, record, llmtest.New("m"), store.NewID())
+		reply := ask(t, a, "only once")
+		if starts.Load() < 2 {
+			t.Error("the question was not asked again")
+		}
+		shown, end := follow(t, a, reply.ID)
+		if end.Status != store.ResponseCompleted || shown == "" {
+			t.Errorf("shown is %q, %s", shown, end.Status)
+		}
+		page, err := r.Thread(t.Context(), store.ThreadQuery{ConversationID: reply.ConversationID})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if len(page.Messages) != 2 || page.Messages[0].Content != "only once" || page.Messages[1].Content != shown {
+			t.Errorf("the conversation is %+v", page.Messages)
+		}
+	})
+}
+
+// A server that never learns what became of a question says that it does not know, and still answers it if it is there.
+func TestAQuestionOfUnknownFateIsAnsweredIfItWasKept(t *testing.T) {
+	testrecord.Each(t, func(t *testing.T, r testrecord.Record) {
+		var id atomic.Value
+		ctx, cancel := context.WithCancel(t.Context())
+		record := &troubled{Record: r, start: func(ctx context.Context, n store.NewResponse) (store.Response, error) {
+			if _, err := r.StartResponse(context.WithoutCancel(ctx), n); err != nil && id.Load() == nil {
+				t.Error(err)
+			}
+			id.Store(n.ID)
+			cancel() // who asked does not wait any longer
+			return store.Response{}, errLost
+		}}
+		a := start(t, record, llmtest.New("m"), store.NewID())
+		if _, err := a.Ask(ctx, advisor.Question{Model: "m", Input: []store.NewMessage{{Role: "user", Content: "q"}}}); !errors.Is(err, errLost) {
+			t.Fatalf("the answer is %v", err)
+		}
+		if shown, end := follow(t, a, id.Load().(string)); end.Status != store.ResponseCompleted || shown == "" {
+			t.Errorf("shown is %q, %s", shown, end.Status)
+		}
+	})
+}
+
+// The end waits for a write that is under way, however long it takes: what it commits is shown, so it must be kept.
+func TestTheEndWaitsForAWriteUnderWay(t *testing.T) {
+	testrecord.Each(t, func(t *testing.T, r testrecord.Record) {
+		stuck, release := make(chan struct{}), make(chan struct{})
+		var underWay atomic.Bool
+		var once sync.Once
+		record := &troubled{Record: r}
+		record.appendDeltas = func(ctx context.Context, f store.Fence, rows []store.Delta) error {
+			if !strings.Contains(rows[len(rows)-1].Text, "late") {
+				return r.AppendDeltas(ctx, f, rows)
+			}
+			underWay.Store(true)
+			defer underWay.Store(false)
+			once.Do(func() { close(stuck) })
+			<-release
+			return r.AppendDeltas(context.WithoutCancel(ctx), f, rows)
+		}
+		record.finish = func(ctx context.Context, f store.Finish) (store.Response, error) {
+			if underWay.Load() {
+				t.Error("the reply was ended while a write was under way")
+			}
+			return r.FinishResponse(ctx, f)
+		}
+		gate := llmtest.NewGate()
+		model := llmtest.New("m")
+		model.Script(llmtest.Step{Text: "early "}, llmtest.Step{Gate: gate, Text: "late"}, llmtest.Step{Gate: llmtest.NewGate()})
+		// The server gives up waiting for the last words after a while, and says so.
+		a, err := advisor.Start(t.Context(), advisor.Config{Record: record, Models: models{model}, Notes: lab.New("", 0), ServerID: store.NewID(),
+			Log: slog.New(&listener{Handler: slog.NewTextHandler(t.Output(), nil), message: "the last words of an interrupted reply were not kept",
+				heard: sync.OnceFunc(func() { close(release) })})})
+		if err != nil {
+			t.Fatal(err)
+		}
+		reply := ask(t, a, "q")
+		<-gate.Reached()
+		gate.Open()
+		<-stuck
+		if err := a.Cancel(t.Context(), reply.ID); err != nil {
+			t.Fatal(err)
+		}
+		shown, end := follow(t, a, reply.ID)
+		if got := kept(t, r, reply); shown != "early late" || got != shown || end.Status != store.ResponseCancelled {
+			t.Errorf("shown is %q, kept is %q, %s", shown, got, end.Status)
+		}
+		if err := a.Stop(t.Context()); err != nil {
+			t.Error(err)
+		}
+	})
+}
+
+// listener calls heard when a message is logged.
+type listener struct {
+	slog.Handler
+	message string
+	heard   func()
+}
+
+func (l *listener) Handle(ctx context.Context, r slog.Record) error {
+	if r.Message == l.message {
+		l.heard()
+	}
+	return l.Handler.Handle(ctx, r)
+}
