@@ -6,6 +6,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"strconv"
 
 	"github.com/joho/godotenv"
 	"github.com/spf13/pflag"
@@ -22,6 +23,7 @@ type config struct {
 	OpenAIBaseURL string
 	OpenAIAPIKey  string
 	OllamaHost    string
+	MaxRequest    string
 }
 
 // setting is one thing that can be set. Secrets have no flag: a command line can be read by everybody on the machine.
@@ -41,6 +43,7 @@ func (c *config) settings() []setting {
 		{"openai-base-url", "OPENAI_BASE_URL", "", "any server that speaks Chat Completions, up to and with /v1", &c.OpenAIBaseURL},
 		{"", "OPENAI_API_KEY", "", "key for it", &c.OpenAIAPIKey},
 		{"ollama-host", "OLLAMA_HOST", "127.0.0.1:11434", "where to look for Ollama", &c.OllamaHost},
+		{"max-request-mb", "HWLAB_MAX_REQUEST_MB", "32", "largest request that is read, in MiB", &c.MaxRequest},
 	}
 }
 
@@ -85,6 +88,16 @@ func (c *config) load(flags *pflag.FlagSet) error {
 		}
 	}
 	return nil
+}
+
+// maxRequest is MaxRequest in bytes.
+func (c *config) maxRequest() (int64, error) {
+	const most = 1 << 20
+	n, err := strconv.Atoi(c.MaxRequest)
+	if err != nil || n < 1 || n > most {
+		return 0, fmt.Errorf("HWLAB_MAX_REQUEST_MB: %q is not a number from 1 to %d", c.MaxRequest, most)
+	}
+	return int64(n) << 20, nil
 }
 
 // dataDir is where the XDG base directory specification puts a program's data.

@@ -60,6 +60,10 @@ func serve(ctx context.Context, cfg config, out io.Writer, log *slog.Logger) (er
 	if err := web.CheckListen(cfg.Listen, cfg.Password); err != nil {
 		return err
 	}
+	maxRequest, err := cfg.maxRequest()
+	if err != nil {
+		return err
+	}
 	id, err := claimServerID(cfg.DataDir)
 	if err != nil {
 		return err
@@ -105,7 +109,7 @@ func serve(ctx context.Context, cfg config, out io.Writer, log *slog.Logger) (er
 			return err
 		}
 	}
-	v1 := api.New(api.Config{Record: kept, Advisor: replies, Models: models, Notes: notes, HasNotes: cfg.LabDir != "", Log: log})
+	v1 := api.New(api.Config{Record: kept, Advisor: replies, Models: models, Notes: notes, HasNotes: cfg.LabDir != "", Log: log, MaxRequest: maxRequest})
 	server := &http.Server{
 		Handler:           web.New(web.Config{API: v1, Password: cfg.Password}),
 		ReadHeaderTimeout: 10 * time.Second,

@@ -19,6 +19,7 @@ import (
 
 	"github.com/jackc/pgx/v5"
 
+	"git.georgsen.dk/hwlab/internal/api/apitest"
 	"git.georgsen.dk/hwlab/internal/llm/llmtest"
 	"git.georgsen.dk/hwlab/internal/testpg"
 )
@@ -153,7 +154,8 @@ func (p *program) request(method, path, body string) *http.Response {
 		p.t.Fatal(err)
 	}
 	request.Header.Set("Content-Type", "application/json")
-	answer, err := http.DefaultClient.Do(request)
+	client := http.Client{Transport: apitest.Transport(p.t)}
+	answer, err := client.Do(request)
 	if err != nil {
 		p.t.Fatal(err)
 	}
@@ -420,5 +422,22 @@ func TestNewerSchemaIsRefused(t *testing.T) {
 	}
 	if said := launch(t, t.TempDir(), []string{"HWLAB_DATABASE_URL=" + dsn}, "serve").fails(); !strings.Contains(said, "999") || !strings.Contains(said, "newer") {
 		t.Errorf("it says %q", said)
+	}
+}
+
+func TestTheLargestRequestIsASetting(t *testing.T) {
+	_, settings := model(t)
+	p := serveIn(t, t.TempDir(), append(settings, "HWLAB_MAX_REQUEST_MB=1")...)
+	for size, want := range map[int]int{1 << 20: http.StatusOK, 1<<20 + 1: http.StatusRequestEntityTooLarge} {
+		const frame = `{"input":""}`
+		body := frame[:10] + strings.Repeat("x", size-len(frame)) + frame[10:]
+		if answer := p.request("POST", "/v1/responses", body); answer.StatusCode != want {
+			t.Errorf("%d bytes are answered %s", size, answer.Status)
+		}
+	}
+	for _, wrong := range []string{"0", "much", "-1"} {
+		if out := launch(t, t.TempDir(), []string{"HWLAB_MAX_REQUEST_MB=" + wrong}, "serve").fails(); !strings.Contains(out, "HWLAB_MAX_REQUEST_MB") {
+			t.Errorf("with %q it says %s", wrong, out)
+		}
 	}
 }

@@ -60,7 +60,7 @@ type Notes interface {
 	Read(ctx context.Context) (*lab.Notes, error)
 }
 
-// Config is what an API works with. All fields are needed.
+// Config is what an API works with. All fields are needed but MaxRequest.
 type Config struct {
 	Record   Record
 	Advisor  Advisor
@@ -68,16 +68,21 @@ type Config struct {
 	Notes    Notes
 	HasNotes bool // a folder of notes is configured
 	Log      *slog.Logger
+
+	MaxRequest int64 // the largest request that is read, in bytes; 0 for DefaultMaxRequest
 }
 
 // API serves /v1.
 type API struct{ Config }
 
-// maxBody is the largest request that is read, in bytes: the 10 MiB of text that the specification allows, escaped.
-const maxBody = 32 << 20
+// DefaultMaxRequest is room for the 10 MiB of text that the specification allows, escaped.
+const DefaultMaxRequest = 32 << 20
 
 // New returns the handler of /v1.
 func New(cfg Config) http.Handler {
+	if cfg.MaxRequest == 0 {
+		cfg.MaxRequest = DefaultMaxRequest
+	}
 	a := &API{cfg}
 	mux := http.NewServeMux()
 	for pattern, handler := range a.routes() {
@@ -85,12 +90,17 @@ func New(cfg Config) http.Handler {
 	}
 	mux.Handle("/v1/", a.handle(func(_ http.ResponseWriter, r *http.Request) error {
 		// The mux sends here what no pattern takes: a path that is not there, or a method that a path does not have.
+		var possible []string
 		for _, method := range []string{http.MethodGet, http.MethodPost, http.MethodDelete} {
 			probe := r.Clone(r.Context())
 			probe.Method = method
 			if _, pattern := mux.Handler(probe); pattern != "/v1/" {
-				return &Error{Status: http.StatusMethodNotAllowed, Code: "method_not_allowed", Message: r.Method + " is not possible on " + r.URL.Path}
+				possible = append(possible, method)
 			}
+		}
+		if len(possible) > 0 {
+			return &Error{Status: http.StatusMethodNotAllowed, Code: "method_not_allowed", Headers: map[string]string{"Allow": strings.Join(possible, ", ")},
+				Message: r.Method + " is not possible on " + r.URL.Path}
 		}
 		return &Error{Status: http.StatusNotFound, Code: "unknown_url", Message: "there is no " + r.URL.Path + " here"}
 	}))
@@ -117,7 +127,7 @@ func (a *API) routes() map[string]func(http.ResponseWriter, *http.Request) error
 // handle runs a handler and renders the error it returns.
 func (a *API) handle(f func(http.ResponseWriter, *http.Request) error) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		r.Body = http.MaxBytesReader(w, r.Body, maxBody)
+		r.Body = http.MaxBytesReader(w, r.Body, a.MaxRequest)
 		err := f(w, r)
 		if err == nil || r.Context().Err() != nil {
 			return

@@ -36,6 +36,9 @@ type server struct {
 	stop   func()
 }
 
+// maxRequest is the largest request that a server reads.
+const maxRequest = 4 << 20
+
 // start serves record as the server of id.
 func start(t *testing.T, record testrecord.Record, id string, notes *lab.Lab) *server {
 	log := slog.New(slog.NewTextHandler(t.Output(), nil))
@@ -47,7 +50,7 @@ func start(t *testing.T, record testrecord.Record, id string, notes *lab.Lab) *s
 	if err != nil {
 		t.Fatal(err)
 	}
-	web := httptest.NewServer(apitest.Handler(t, api.New(api.Config{Record: record, Advisor: replies, Models: models, Notes: notes, Log: log})))
+	web := httptest.NewServer(apitest.Handler(t, api.New(api.Config{Record: record, Advisor: replies, Models: models, Notes: notes, Log: log, MaxRequest: maxRequest})))
 	s := &server{t: t, url: web.URL, record: record, model: model}
 	stopped := false
 	s.stop = func() {
@@ -72,6 +75,15 @@ func each(t *testing.T, test func(t *testing.T, s *server)) {
 
 // object is a JSON object as a client sees it.
 type object map[string]any
+
+func decode(t *testing.T, raw []byte) object {
+	t.Helper()
+	var o object
+	if err := json.Unmarshal(raw, &o); err != nil {
+		t.Fatalf("%q: %v", raw, err)
+	}
+	return o
+}
 
 // at follows keys and indexes into an object; nil where there is nothing.
 func (o object) at(path ...any) any {
@@ -134,7 +146,7 @@ func (s *server) send(method, path string, body any, header http.Header) (int, [
 	if header != nil {
 		request.Header = header
 	}
-	if body != nil {
+	if body != nil && request.Header.Get("Content-Type") == "" {
 		request.Header.Set("Content-Type", "application/json")
 	}
 	answer, err := http.DefaultClient.Do(request)

@@ -32,6 +32,8 @@ func (e *Error) MarshalJSON() ([]byte, error) {
 	switch {
 	case e.Status == http.StatusUnauthorized:
 		kind = "authentication_error"
+	case e.Status == http.StatusTooManyRequests:
+		kind = "rate_limit_error"
 	case e.Status >= 500:
 		kind = "server_error"
 	}

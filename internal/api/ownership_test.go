@@ -1,7 +1,6 @@
 package api_test
 
 import (
-	"encoding/json"
 	"net/http"
 	"reflect"
 	"strings"
@@ -186,13 +185,6 @@ func TestAServerThatWasTakenOverJoinsAnew(t *testing.T) {
 
 func TestARetryGetsTheSameResponse(t *testing.T) {
 	key := func(name string) http.Header { return http.Header{"Idempotency-Key": {name}} }
-	decode := func(t *testing.T, raw []byte) object {
-		var o object
-		if err := json.Unmarshal(raw, &o); err != nil {
-			t.Fatal(err)
-		}
-		return o
-	}
 	each(t, func(t *testing.T, s *server) {
 		gate := llmtest.NewGate()
 		s.model.Script(llmtest.Step{Gate: gate, Text: "once"})
