@@ -329,7 +329,7 @@ func TestItSaysWhatItFound(t *testing.T) {
 	}
 	p.get("POST", "/v1/responses", `{"input":"hi"}`, &struct{}{})
 	if got := fake.Requests()[0].Messages[0]; got.Role != "system" || !strings.Contains(got.Text, "# NAS") {
-		t.Errorf("the model was told %q", got)
+		t.Errorf("the model was told %+v", got)
 	}
 	if strings.Contains(p.output(), "sk-test-secret") {
 		t.Error("the key is printed")

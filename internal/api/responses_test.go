@@ -57,8 +57,8 @@ func TestAnAnswerIsGivenAndKept(t *testing.T) {
 		got := s.model.Requests()[1].Messages
 		want := []llm.Message{{Role: "system", Text: "Be brief."}, {Role: "user", Text: "Is /dev/sda dying?"},
 			{Role: "assistant", Text: "Check `smartctl -a` first."}, {Role: "user", Text: "And sdb?"}}
-		if !slices.Equal(got, want) {
-			t.Errorf("the model was told %q", got)
+		if !reflect.DeepEqual(got, want) {
+			t.Errorf("the model was told %+v", got)
 		}
 	})
 }
@@ -373,7 +373,7 @@ func TestTheOfflineAdvisorLooksThingsUp(t *testing.T) {
 		s.ok("POST", "/v1/responses", object{"input": "hello"})
 		told := s.model.Requests()[0].Messages[0]
 		if told.Role != "system" || !strings.Contains(told.Text, "VLAN 40") {
-			t.Errorf("the notes do not go to the model: %q", told)
+			t.Errorf("the notes do not go to the model: %+v", told)
 		}
 		if o := s.ok("GET", "/v1/lab", nil); o.str("notes", 0, "name") != "network.md" || o.at("notes", 0, "included") != true {
 			t.Errorf("the lab is %v", o)

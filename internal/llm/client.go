@@ -15,8 +15,6 @@ import (
 	"strings"
 	"syscall"
 	"time"
-
-	openai "github.com/sashabaranov/go-openai"
 )
 
 const (
@@ -123,7 +121,7 @@ func (c *Client) Models(ctx context.Context) ([]Info, error) {
 	return models, nil
 }
 
-// Stream implements [Provider]. Text comes as the server sends it, reasoning is left out; usage comes with the finish.
+// Stream implements [Provider]. All comes as the server sends it; usage comes with the finish.
 func (c *Client) Stream(ctx context.Context, req Request) iter.Seq2[Delta, error] {
 	return func(yield func(Delta, error) bool) {
 		ctx, cancel := context.WithCancel(ctx)
@@ -165,25 +163,10 @@ func (c *Client) read(resp *http.Response) iter.Seq2[Delta, error] {
 
 // begin posts the request. A server that refuses a parameter which not every server knows is asked once more without.
 func (c *Client) begin(ctx context.Context, req Request) (*http.Response, error) {
-	wire := wireRequest{
-		ChatCompletionRequest: openai.ChatCompletionRequest{
-			Model:         req.Model,
-			Stream:        true,
-			StreamOptions: &openai.StreamOptions{IncludeUsage: true},
-		},
-		Temperature: req.Temperature,
-		TopP:        req.TopP,
-		MaxTokens:   req.MaxOutputTokens, // the older name is the one that every local server knows
-	}
-	for _, m := range req.Messages {
-		if m.Text == "" {
-			continue // go-openai would send it without content, which servers refuse
-		}
-		wire.Messages = append(wire.Messages, openai.ChatCompletionMessage{Role: m.Role, Content: m.Text})
-	}
+	wire := newWireRequest(req)
 	resp, err := c.do(ctx, http.MethodPost, "chat/completions", wire)
 	var refused *Error
-	if !errors.As(err, &refused) ||
+	if !errors.As(err, &refused) || refused.Code == CodeContextExceeded ||
 		refused.Status != http.StatusBadRequest && refused.Status != http.StatusUnprocessableEntity {
 		return resp, err
 	}
@@ -193,15 +176,6 @@ func (c *Client) begin(ctx context.Context, req Request) (*http.Response, error)
 		wire.StreamOptions = nil
 	}
 	return c.do(ctx, http.MethodPost, "chat/completions", wire)
-}
-
-// wireRequest replaces what go-openai would leave out when it is zero: a temperature of 0 is a wish, not an absence.
-type wireRequest struct {
-	openai.ChatCompletionRequest
-	Temperature         *float64 `json:"temperature,omitempty"`
-	TopP                *float64 `json:"top_p,omitempty"`
-	MaxTokens           *int     `json:"max_tokens,omitempty"`
-	MaxCompletionTokens *int     `json:"max_completion_tokens,omitempty"`
 }
 
 // do sends one request. The answer has a status of 2xx and its body must be closed; anything else is an error.
@@ -245,6 +219,9 @@ func (c *Client) do(ctx context.Context, method, path string, body any) (*http.R
 		if code == "" {
 			message += "; check the base URL, which usually ends in /v1"
 		}
+	}
+	if exceedsContext(resp.StatusCode, code, message) {
+		code = CodeContextExceeded
 	}
 	return nil, c.explain(&Error{Status: resp.StatusCode, Code: code, Message: message, param: param})
 }

@@ -11,6 +11,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"os"
+	"reflect"
 	"slices"
 	"strings"
 	"sync"
@@ -43,11 +44,14 @@ func dial(t testing.TB, url string) *llm.Client {
 
 // reply is all there is in a stream. It fails the test when the stream breaks its contract.
 type reply struct {
-	text   string
-	deltas []string
-	finish string
-	usage  *llm.Usage
-	err    error
+	text      string
+	reasoning string
+	refusal   string
+	calls     []llm.Call // put together
+	deltas    []string
+	finish    string
+	usage     *llm.Usage
+	err       error
 }
 
 func collect(t testing.TB, p llm.Provider, req llm.Request) reply {
@@ -61,6 +65,14 @@ func collect(t testing.TB, p llm.Provider, req llm.Request) reply {
 		if d.Text != "" {
 			r.text += d.Text
 			r.deltas = append(r.deltas, d.Text)
+		}
+		r.reasoning, r.refusal = r.reasoning+d.Reasoning, r.refusal+d.Refusal
+		if c := d.Call; c != nil && c.Index == len(r.calls) && c.ID != "" && c.Name != "" {
+			r.calls = append(r.calls, *c)
+		} else if c != nil && c.Index < len(r.calls) && c.ID == "" && c.Name == "" && c.Arguments != "" {
+			r.calls[c.Index].Arguments += c.Arguments
+		} else if c != nil {
+			t.Fatalf("the piece %+v follows %+v", c, r.calls)
 		}
 		if d.Usage != nil {
 			r.usage = d.Usage
@@ -122,7 +134,6 @@ func TestStreamToleratesWhatServersSend(t *testing.T) {
 		{name: "Mistral: content in parts", wire: events(
 			`data: {"choices":[{"delta":{"content":[{"type":"thinking","thinking":[{"type":"text","text":"hm"}]},{"type":"text","text":"Hello"}]}}]}`, stop, done),
 			text: "Hello", finish: "stop"},
-		{name: "a refusal", wire: events(`data: {"choices":[{"delta":{"refusal":"No."}}]}`, stop, done), text: "No.", finish: "stop"},
 		{name: "only the first choice", wire: events(hello, `data: {"choices":[{"index":1,"delta":{"content":"x"},"finish_reason":"length"}]}`, stop, done),
 			text: "Hello", finish: "stop"},
 		{name: "empty errors", wire: events(`data: {"choices":[{"delta":{"content":"Hello"}}],"error":null}`, `data: {"error":{},"choices":[]}`, stop, done),
@@ -134,7 +145,7 @@ func TestStreamToleratesWhatServersSend(t *testing.T) {
 		{name: "llama.cpp: an error frame", wire: events(hello, `data: {"error":{"code":500,"message":"out of memory","type":"server_error"}}`, done),
 			text: "Hello", code: "server_error", message: "out of memory"},
 		{name: "llama.cpp until 2025: an error line", wire: events(": ping", `error: {"code":400,"message":"exceeds the context size","type":"invalid_request_error"}`, done),
-			code: "invalid_request_error", message: "exceeds the context size"},
+			code: llm.CodeContextExceeded, message: "exceeds the context size"},
 		{name: "Ollama: an error that is text", wire: events(hello, `data: {"error":"model runner has stopped"}`),
 			text: "Hello", message: "model runner has stopped"},
 		{name: "vLLM: an error object", wire: events(hello, `data: {"id":"x","error":{"message":"engine dead","code":"engine"}}`, done),
@@ -291,8 +302,8 @@ func TestRefusedParametersAreLeftOutOnce(t *testing.T) {
 			})
 			most := 100
 			got := collect(t, client, llm.Request{Model: "m", MaxOutputTokens: &most, Messages: ask("hi").Messages})
-			if len(bodies) != 2 {
-				t.Fatalf("%d requests, want 2", len(bodies))
+			if want := min(2, 1+len(test.refuses)); len(bodies) != want {
+				t.Fatalf("%d requests, want %d", len(bodies), want)
 			}
 			if test.refuses != "" {
 				if got.text != "Hello" || !strings.Contains(bodies[1], "tokens\":100") {
@@ -301,7 +312,7 @@ func TestRefusedParametersAreLeftOutOnce(t *testing.T) {
 				return
 			}
 			var known *llm.Error
-			if !errors.As(got.err, &known) || known.Status != 400 || known.Code != "exceed_context_size_error" {
+			if !errors.As(got.err, &known) || known.Status != 400 || known.Code != llm.CodeContextExceeded {
 				t.Errorf("got %v", got.err)
 			}
 		})
@@ -485,14 +496,134 @@ func TestOverHTTPAScriptIsTheSame(t *testing.T) {
 	fake := llmtest.New("m")
 	server := llmtest.NewServer(fake)
 	t.Cleanup(server.Close)
-	script := []llmtest.Step{{Text: "Hello"}, {Text: " wörld"}, {Usage: &llm.Usage{InputTokens: 4, CachedTokens: 1, OutputTokens: 2, ReasoningTokens: 1}}, {Finish: "length"}}
+	script := append([]llmtest.Step{{Reasoning: "hm"}, {Text: "Hello"}, {Text: " wörld"}, {Refusal: "No."},
+		{Usage: &llm.Usage{InputTokens: 4, CachedTokens: 1, OutputTokens: 2, ReasoningTokens: 1}}},
+		append(llmtest.Call(0, "call_a", "look", `{"at":`, `"nas"}`), llmtest.Call(1, "call_b", "list")...)...)
+	script = append(script, llmtest.Step{Finish: "tool_calls"})
 	fake.Script(script...)
 	fake.Script(script...)
-	direct, wire := collect(t, fake, ask("hi")), collect(t, dial(t, server.URL+"/v1"), ask("hi"))
-	if direct.text != wire.text || direct.finish != wire.finish || *direct.usage != *wire.usage || direct.err != nil || wire.err != nil {
+	yes, most, warm := true, 100, 0.7
+	request := llm.Request{Model: "m", Messages: []llm.Message{
+		{Role: llm.RoleUser, Parts: []llm.Part{{Text: "what is"}, {ImageURL: "data:image/png;base64,AA==", Detail: "low"},
+			{FileName: "a.pdf", FileData: "data:application/pdf;base64,AA=="}}},
+		{Role: llm.RoleAssistant, Text: "I look.", Calls: []llm.Call{{ID: "call_1", Name: "look", Arguments: "{}"}}},
+		{Role: llm.RoleTool, CallID: "call_1"},
+		{Role: llm.RoleUser, Text: "go on"}},
+		Tools:      []llm.Tool{{Name: "look", Description: "Looks.", Parameters: json.RawMessage(`{"type":"object"}`), Strict: &yes}, {Name: "list"}},
+		ToolChoice: llm.ToolChoice{Name: "look"}, ParallelToolCalls: &yes,
+		Format:          &llm.Format{Type: "json_schema", Name: "answer", Schema: json.RawMessage(`{}`)},
+		ReasoningEffort: "low", Verbosity: "high", Temperature: &warm, TopP: &warm, PresencePenalty: &warm, FrequencyPenalty: &warm, MaxOutputTokens: &most}
+	direct, wire := collect(t, fake, request), collect(t, dial(t, server.URL+"/v1"), request)
+	if !reflect.DeepEqual(direct, wire) || len(wire.calls) != 2 || wire.reasoning != "hm" || wire.refusal != "No." {
 		t.Errorf("direct %+v, over the wire %+v", direct, wire)
 	}
-	if asked := fake.Requests(); len(asked) != 2 || !slices.Equal(asked[0].Messages, asked[1].Messages) {
-		t.Errorf("requests %+v", asked)
+	if asked := fake.Requests(); len(asked) != 2 || !reflect.DeepEqual(asked[0], asked[1]) {
+		t.Errorf("requests\n%+v\n%+v", asked[0], asked[1])
+	}
+	request.ToolChoice = llm.ToolChoice{Mode: llm.ChoiceNone}
+	collect(t, dial(t, server.URL+"/v1"), request)
+	if asked := fake.Requests()[2]; len(asked.Tools) != 0 || asked.ToolChoice != (llm.ToolChoice{}) || asked.ParallelToolCalls != nil {
+		t.Errorf("with no tool to be called it is told of %+v", asked)
+	}
+}
+
+func TestCallsAndThoughtsInAllTheirForms(t *testing.T) {
+	frame := func(delta string) string { return `data: {"choices":[{"index":0,"delta":` + delta + `}]}` }
+	call := func(arguments string) llm.Call { return llm.Call{ID: "call_1", Name: "look", Arguments: arguments} }
+	for _, test := range []struct {
+		name, wire         string
+		calls              []llm.Call // an ID of "*" is one that was made up
+		reasoning, refusal string
+		text               string
+		finish             string
+	}{
+		{name: "OpenAI: argument by argument", wire: events(
+			frame(`{"role":"assistant","content":null,"tool_calls":[{"index":0,"id":"call_1","type":"function","function":{"name":"look","arguments":""}}]}`),
+			frame(`{"tool_calls":[{"index":0,"function":{"arguments":"{\"a\":"}}]}`), frame(`{"tool_calls":[{"index":0,"function":{"arguments":"1}"}}]}`),
+			frame(`{"tool_calls":[{"index":1,"id":"call_2","type":"function","function":{"name":"list","arguments":""}}]}`),
+			frame(`{"tool_calls":[{"index":1,"function":{"arguments":"{}"}}]}`), done),
+			calls: []llm.Call{call(`{"a":1}`), {Index: 1, ID: "call_2", Name: "list", Arguments: "{}"}}},
+		{name: "the pieces of two calls in turns", wire: events(
+			frame(`{"tool_calls":[{"index":0,"id":"call_1","function":{"name":"look","arguments":"{"}},{"index":1,"id":"call_2","function":{"name":"list","arguments":"{"}}]}`),
+			frame(`{"tool_calls":[{"index":0,"function":{"arguments":"}"}}]}`), frame(`{"tool_calls":[{"index":1,"function":{"arguments":"}"}}]}`), done),
+			calls: []llm.Call{call(`{}`), {Index: 1, ID: "call_2", Name: "list", Arguments: "{}"}}},
+		{name: "whole, without index and id", wire: events(frame(`{"tool_calls":[{"function":{"name":"look","arguments":"{}"}},{"function":{"name":"look","arguments":"{}"}}]}`), done),
+			calls: []llm.Call{{ID: "*", Name: "look", Arguments: "{}"}, {Index: 1, ID: "*", Name: "look", Arguments: "{}"}}},
+		{name: "every call at index 0, without id", wire: events(frame(`{"tool_calls":[{"index":0,"id":"","function":{"name":"look","arguments":"{}"}}]}`),
+			frame(`{"tool_calls":[{"index":0,"id":"","function":{"name":"list","arguments":"{}"}}]}`), done),
+			calls: []llm.Call{{ID: "*", Name: "look", Arguments: "{}"}, {Index: 1, ID: "*", Name: "list", Arguments: "{}"}}},
+		{name: "every call at index 0, each with its id", wire: events(frame(`{"tool_calls":[{"index":0,"id":"call_1","function":{"name":"look","arguments":"{}"}}]}`),
+			frame(`{"tool_calls":[{"index":0,"id":"call_2","function":{"name":"look","arguments":"{}"}}]}`), done),
+			calls: []llm.Call{call("{}"), {Index: 1, ID: "call_2", Name: "look", Arguments: "{}"}}},
+		{name: "id and name with every piece", wire: events(frame(`{"tool_calls":[{"index":0,"id":"call_1","function":{"name":"look","arguments":"{"}}]}`),
+			frame(`{"tool_calls":[{"index":0,"id":"call_1","function":{"name":"look","arguments":"}"}}]}`), done), calls: []llm.Call{call("{}")}},
+		{name: "the name with every piece, and no id", wire: events(frame(`{"tool_calls":[{"index":0,"function":{"name":"look","arguments":"{"}}]}`),
+			frame(`{"tool_calls":[{"index":0,"function":{"name":"look","arguments":"}"}}]}`), frame(`{"tool_calls":[{"index":0,"function":{"name":"look","arguments":""}}]}`), done),
+			calls: []llm.Call{{ID: "*", Name: "look", Arguments: "{}"}}},
+		{name: "the name after the arguments have begun", wire: events(frame(`{"tool_calls":[{"index":0,"id":"call_1","function":{"arguments":"{"}}]}`),
+			frame(`{"tool_calls":[{"index":0,"function":{"name":"look","arguments":"}"}}]}`), done), calls: []llm.Call{call("{}")}},
+		{name: "an id later than the name", wire: events(frame(`{"tool_calls":[{"index":0,"function":{"name":"look","arguments":"{"}}]}`),
+			frame(`{"tool_calls":[{"index":0,"id":"call_9","function":{"arguments":"}"}}]}`), done), calls: []llm.Call{{ID: "*", Name: "look", Arguments: "{}"}}},
+		{name: "arguments as an object, in a body that is no stream", wire: events(`data: {"choices":[{"message":{"content":null,"tool_calls":[{"id":"call_1","function":{"name":"look","arguments":{ "a": 1 }}}]},"finish_reason":"tool_calls"}]}`),
+			calls: []llm.Call{call(`{"a":1}`)}, finish: "tool_calls"},
+		{name: "a character between two pieces", wire: events(frame(`{"tool_calls":[{"index":0,"id":"call_1","function":{"name":"look","arguments":"\ud83d"}}]}`),
+			frame(`{"tool_calls":[{"index":0,"function":{"arguments":"\ude00"}}]}`), done), calls: []llm.Call{call("😀")}},
+		{name: "an id that is too long", wire: events(frame(`{"tool_calls":[{"index":0,"id":"`+strings.Repeat("x", 65)+`","function":{"name":"look","arguments":"{}"}}]}`), done),
+			calls: []llm.Call{{ID: "*", Name: "look", Arguments: "{}"}}},
+		{name: "no calls", wire: events(frame(`{"content":"a","tool_calls":null}`), frame(`{"tool_calls":[]}`), done), text: "a"},
+		{name: "DeepSeek: reasoning_content", wire: events(frame(`{"reasoning_content":"h","content":null}`), frame(`{"reasoning_content":"m"}`), frame(`{"content":"a"}`), done), reasoning: "hm", text: "a"},
+		{name: "Ollama: reasoning", wire: events(frame(`{"reasoning":"hm","content":""}`), frame(`{"content":"a"}`), done), reasoning: "hm", text: "a"},
+		{name: "the same under both names", wire: events(frame(`{"reasoning":"hm","reasoning_content":"hm"}`), done), reasoning: "hm"},
+		{name: "Mistral: thinking", wire: events(frame(`{"content":[{"type":"thinking","thinking":[{"type":"text","text":"hm"}]},{"type":"text","text":"a"}]}`), done), reasoning: "hm", text: "a"},
+		{name: "reasoning that is something else", wire: events(frame(`{"reasoning":{"tokens":3},"content":"a"}`), done), text: "a"},
+		{name: "a refusal", wire: events(frame(`{"content":"a"}`), frame(`{"refusal":"No"}`), frame(`{"refusal":"."}`), done), text: "a", refusal: "No."},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			client := serve(t, func(w http.ResponseWriter, r *http.Request) {
+				w.Header().Set("Content-Type", "text/event-stream")
+				io.WriteString(w, test.wire)
+			})
+			got := collect(t, client, ask("hi"))
+			for i := range got.calls {
+				if i < len(test.calls) && test.calls[i].ID == "*" && strings.HasPrefix(got.calls[i].ID, "call_") && len(got.calls[i].ID) <= 64 {
+					got.calls[i].ID = "*"
+				}
+			}
+			if test.finish == "" {
+				test.finish = "stop"
+			}
+			if !slices.Equal(got.calls, test.calls) || got.reasoning != test.reasoning || got.refusal != test.refusal || got.text != test.text ||
+				got.finish != test.finish || got.err != nil {
+				t.Errorf("got %+v, want %+v", got, test)
+			}
+		})
+	}
+}
+
+func TestATooLongConversationIsToldByItsCode(t *testing.T) {
+	for name, test := range map[string]struct {
+		status int
+		body   string
+		want   bool
+	}{
+		"OpenAI":         {400, `{"error":{"message":"This model's maximum context length is 8192 tokens.","type":"invalid_request_error","param":"messages","code":"context_length_exceeded"}}`, true},
+		"llama.cpp":      {400, `{"error":{"code":400,"message":"request (9 tokens) exceeds the available context size (8 tokens)","type":"exceed_context_size_error"}}`, true},
+		"vLLM":           {400, `{"error":{"message":"This model's maximum context length is 2048 tokens. However, you requested 3000","type":"BadRequestError","code":400}}`, true},
+		"in the stream":  {200, `data: {"error":{"code":500,"message":"the request exceeds the available context size","type":"server_error"}}` + "\n\n", true},
+		"another":        {400, `{"error":{"message":"unknown field"}}`, false},
+		"not its fault":  {404, `{"error":{"message":"no model with this context length"}}`, false},
+		"out of memory":  {500, `{"error":{"message":"out of memory"}}`, false},
+		"in the stream,": {200, `data: {"error":"boom"}` + "\n\n", false},
+	} {
+		t.Run(name, func(t *testing.T) {
+			client := serve(t, func(w http.ResponseWriter, r *http.Request) {
+				w.WriteHeader(test.status)
+				io.WriteString(w, test.body)
+			})
+			var known *llm.Error
+			if got := collect(t, client, ask("hi")); !errors.As(got.err, &known) || (known.Code == llm.CodeContextExceeded) != test.want {
+				t.Errorf("got %v", got.err)
+			}
+		})
 	}
 }

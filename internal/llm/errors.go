@@ -2,6 +2,7 @@ package llm
 
 import (
 	"fmt"
+	"net/http"
 	"strings"
 )
 
@@ -11,6 +12,29 @@ const (
 	CodeTruncated   = "truncated"    // the stream ended before the reply did
 	CodeBadResponse = "bad_response" // the answer was not Chat Completions
 )
+
+// CodeContextExceeded is the code of a request that is longer than the model's context, whatever its server's word for that is.
+const CodeContextExceeded = "context_length_exceeded"
+
+// exceedsContext tells whether a server refuses a request because it is too long. OpenAI, llama.cpp and others have codes for
+// that; some say it only in words.
+func exceedsContext(status int, code, message string) bool {
+	switch code {
+	case CodeContextExceeded, "exceed_context_size_error", "context_window_exceeded", "context_length_exceeded_error":
+		return true
+	}
+	if status != 0 && status != http.StatusBadRequest && status != http.StatusRequestEntityTooLarge &&
+		status != http.StatusUnprocessableEntity && status != http.StatusInternalServerError {
+		return false
+	}
+	message = strings.ToLower(message)
+	for _, words := range []string{"maximum context length", "maximum model length", "context size", "context window", "context length"} {
+		if strings.Contains(message, words) {
+			return true
+		}
+	}
+	return false
+}
 
 // Error is what went wrong between hwlab and a model server. Its text is fit to show to a person: it says where and
 // what to do, and contains no key.

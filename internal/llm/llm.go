@@ -14,6 +14,7 @@ package llm
 
 import (
 	"context"
+	"encoding/json"
 	"iter"
 	"time"
 )
@@ -23,6 +24,7 @@ const (
 	RoleSystem    = "system"
 	RoleUser      = "user"
 	RoleAssistant = "assistant"
+	RoleTool      = "tool" // the output of a call
 )
 
 // Why a model stopped, in the words of Chat Completions. A server may have others; they are handed on as they are.
@@ -30,28 +32,91 @@ const (
 	FinishStop          = "stop"           // the reply is whole
 	FinishLength        = "length"         // a token limit cut it
 	FinishContentFilter = "content_filter" // the server withheld the rest
+	FinishToolCalls     = "tool_calls"     // the reply ends in calls
 )
 
 // Message is one turn of what the model is told.
 type Message struct {
-	Role string // RoleSystem, RoleUser or RoleAssistant
-	Text string
+	Role   string // one of the roles
+	Text   string
+	Parts  []Part // in place of Text where there is more than text
+	Calls  []Call // of the assistant, after its text
+	CallID string // of RoleTool: the call that this is the output of
 }
 
-// Request asks for one reply. A nil parameter is left to the server.
+// Part is one part of a message: a text, an image or a file. The others are empty.
+type Part struct {
+	Text     string
+	ImageURL string // http, https or data
+	Detail   string // of an image: low, high or auto
+	FileName string
+	FileData string // a data URL
+}
+
+// Call is a call of a tool, whole in a [Message]. In a [Delta] it is a piece of one: ID and Name come with the first piece, and
+// Arguments are to be appended. Index counts the calls of a reply.
+type Call struct {
+	Index     int
+	ID        string
+	Name      string
+	Arguments string // JSON, if the model got it right
+}
+
+// Tool is a function that the model may call.
+type Tool struct {
+	Name        string
+	Description string
+	Parameters  json.RawMessage // a JSON schema, or nil
+	Strict      *bool
+}
+
+// The choices there are of tools beside the name of one.
+const (
+	ChoiceNone     = "none"
+	ChoiceAuto     = "auto"
+	ChoiceRequired = "required"
+)
+
+// ToolChoice says which tools are to be called. The zero value leaves it to the server.
+type ToolChoice struct {
+	Mode string // one of the choices
+	Name string // of the one tool to be called; then Mode is ""
+}
+
+// Format is a form that the reply must have.
+type Format struct {
+	Type        string // json_object or json_schema
+	Name        string // of a schema
+	Description string
+	Schema      json.RawMessage
+	Strict      *bool
+}
+
+// Request asks for one reply. A nil parameter is left to the server, and so is an empty one.
 type Request struct {
-	Model           string // empty: the provider's default, where it has one
-	Messages        []Message
-	Temperature     *float64
-	TopP            *float64
-	MaxOutputTokens *int
+	Model             string // empty: the provider's default, where it has one
+	Messages          []Message
+	Tools             []Tool
+	ToolChoice        ToolChoice
+	ParallelToolCalls *bool
+	Format            *Format // nil: text
+	ReasoningEffort   string
+	Verbosity         string
+	Temperature       *float64
+	TopP              *float64
+	PresencePenalty   *float64
+	FrequencyPenalty  *float64
+	MaxOutputTokens   *int
 }
 
 // Delta is one step of a reply. Any of its parts may be empty, not all of them.
 type Delta struct {
-	Text   string // to be appended
-	Finish string // "" until the model stops; set exactly once in a stream that ends without an error
-	Usage  *Usage // nil until the server tells, which many never do
+	Reasoning string // what the model thinks before it answers, where its server shows that; to be appended
+	Text      string // to be appended
+	Refusal   string // the model's own words in place of an answer; to be appended
+	Call      *Call  // a piece of a call
+	Finish    string // "" until the model stops; set exactly once in a stream that ends without an error
+	Usage     *Usage // nil until the server tells, which many never do
 }
 
 // Usage counts the tokens of one reply. Cached tokens are part of the input, reasoning tokens part of the output.

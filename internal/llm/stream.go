@@ -103,10 +103,23 @@ type chunk struct {
 	Error json.RawMessage `json:"error"`
 }
 
-// part is a piece of an answer. Its reasoning and reasoning_content are passed over: they are not the reply.
+// part is a piece of an answer. Servers have one of two names for what the model thinks, or both with the same in them.
 type part struct {
-	Content wireText `json:"content"`
-	Refusal wireText `json:"refusal"` // the model's own words, in place of content
+	Content          wireContent    `json:"content"`
+	Refusal          wireText       `json:"refusal"` // the model's own words, in place of content
+	ReasoningContent wireThought    `json:"reasoning_content"`
+	Reasoning        wireThought    `json:"reasoning"`
+	ToolCalls        []wireCallPart `json:"tool_calls"`
+}
+
+func (p part) reasoning() wireText {
+	if len(p.ReasoningContent) > 0 {
+		return wireText(p.ReasoningContent)
+	}
+	if len(p.Reasoning) > 0 {
+		return wireText(p.Reasoning)
+	}
+	return p.Content.thinking
 }
 
 // readFrames turns payloads into the deltas of one reply. Finish and usage come in the last one, with nothing after it:
@@ -114,13 +127,25 @@ type part struct {
 func readFrames(frames iter.Seq2[frame, error]) iter.Seq2[Delta, error] {
 	return func(yield func(Delta, error) bool) {
 		var (
-			text  joiner
-			last  Delta
-			ended bool
+			text, refusal, reasoning joiner
+			calls                    callJoiner
+			deltas                   []Delta
+			last                     Delta
+			ended                    bool
 		)
+		rest := func() bool { // yields what was held; what is left for the last delta is Finish and Usage
+			for _, d := range append([]Delta{{Reasoning: reasoning.rest()}, {Text: text.rest()}, {Refusal: refusal.rest()}}, calls.rest()...) {
+				if d != (Delta{}) && !yield(d, nil) {
+					return false
+				}
+			}
+			return true
+		}
 		fail := func(err error) {
-			last.Text, last.Finish = text.rest(), ""
-			if last != (Delta{}) && !yield(last, nil) {
+			if !rest() {
+				return
+			}
+			if last.Usage != nil && !yield(Delta{Usage: last.Usage}, nil) {
 				return
 			}
 			yield(Delta{}, err)
@@ -145,6 +170,9 @@ func readFrames(frames iter.Seq2[frame, error]) iter.Seq2[Delta, error] {
 			var c chunk
 			if err := json.Unmarshal(f.data, &c); f.failed || err == nil && isError(c.Error) {
 				code, _, message := explanation(f.data)
+				if exceedsContext(0, code, message) {
+					code = CodeContextExceeded
+				}
 				fail(&Error{Code: code, Message: message})
 				return
 			} else if err != nil {
@@ -155,20 +183,26 @@ func readFrames(frames iter.Seq2[frame, error]) iter.Seq2[Delta, error] {
 			if c.Usage != nil {
 				last.Usage = usageOf(c.Usage) // some send it with every chunk; the last is the sum
 			}
-			var delta Delta
+			deltas = deltas[:0]
 			for _, choice := range c.Choices {
 				if choice.Index != 0 {
 					continue
 				}
 				for _, p := range []part{choice.Delta, choice.Message} {
-					delta.Text += text.add(p.Content) + text.add(p.Refusal)
+					deltas = append(deltas, Delta{Reasoning: reasoning.add(p.reasoning())}, Delta{Text: text.add(p.Content.text)},
+						Delta{Refusal: refusal.add(p.Refusal)})
+					for _, call := range p.ToolCalls {
+						deltas = append(deltas, calls.add(call))
+					}
 				}
 				if reason := choice.FinishReason; reason != "" && reason != "null" && last.Finish == "" {
 					last.Finish = reason
 				}
 			}
-			if delta.Text != "" && !yield(delta, nil) {
-				return
+			for _, delta := range deltas {
+				if delta != (Delta{}) && !yield(delta, nil) {
+					return
+				}
 			}
 		}
 		if last.Finish == "" && !ended {
@@ -178,8 +212,9 @@ func readFrames(frames iter.Seq2[frame, error]) iter.Seq2[Delta, error] {
 		if last.Finish == "" {
 			last.Finish = FinishStop // [DONE] says as much
 		}
-		last.Text = text.rest()
-		yield(last, nil)
+		if rest() {
+			yield(last, nil)
+		}
 	}
 }
 

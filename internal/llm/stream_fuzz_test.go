@@ -2,6 +2,7 @@ package llm
 
 import (
 	"errors"
+	"fmt"
 	"strings"
 	"testing"
 	"testing/iotest"
@@ -18,13 +19,17 @@ func FuzzReadFrames(f *testing.F) {
 		"data: {\"choices\":[{\"delta\":{\"content\":[{\"text\":\"x\"}]}}],\"usage\":{\"prompt_tokens\":1}}\ndata:[DONE]",
 		"{\"error\":{\"message\":[\"a\"]}}",
 		"data: null\ndata: [1]\ndata: \"\\",
+		"data: {\"choices\":[{\"delta\":{\"tool_calls\":[{\"index\":0,\"id\":\"a\",\"function\":{\"name\":\"f\",\"arguments\":\"{\"}}]}}]}\n\n" +
+			"data: {\"choices\":[{\"delta\":{\"tool_calls\":[{\"index\":0,\"function\":{\"arguments\":\"\\ud83d\"}}]}}]}\n\ndata: [DONE]",
+		"{\"choices\":[{\"message\":{\"reasoning\":\"hm\",\"tool_calls\":[{\"function\":{\"name\":\"f\",\"arguments\":{}}},null]},\"finish_reason\":\"tool_calls\"}]}",
+		"data: {\"choices\":[{\"delta\":{\"reasoning_content\":\"h\\udc00\",\"refusal\":\"no\"}}]}\ndata: {\"choices\":[{\"delta\":{\"reasoning\":7}}]}",
 	} {
 		f.Add(seed)
 	}
 	f.Fuzz(func(t *testing.T, wire string) {
-		type outcome struct{ text, finish, message string }
+		type outcome struct{ text, reasoning, refusal, calls, finish, message string }
 		read := func(frames func(func(frame, error) bool)) (o outcome) {
-			ended := false
+			ended, calls := false, 0
 			for d, err := range readFrames(frames) {
 				if ended {
 					t.Fatalf("went on after the end: %+v, %v", d, err)
@@ -39,7 +44,15 @@ func FuzzReadFrames(f *testing.F) {
 				if err != nil {
 					o.message = err.Error()
 				}
-				o.text += d.Text
+				o.text, o.reasoning, o.refusal = o.text+d.Text, o.reasoning+d.Reasoning, o.refusal+d.Refusal
+				if c := d.Call; c != nil {
+					if first := c.Index == calls; first != (c.ID != "") || first != (c.Name != "") || c.Index > calls || len(c.ID) > maxCallID {
+						t.Fatalf("after %d calls comes %+v", calls, c)
+					} else if first {
+						calls++
+					}
+					o.calls += fmt.Sprint(c.Index, c.Name, c.Arguments, ";")
+				}
 				o.finish = d.Finish
 				ended = err != nil || d.Finish != ""
 			}

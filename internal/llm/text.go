@@ -35,6 +35,38 @@ func (t *wireText) UnmarshalJSON(raw []byte) error {
 	return nil
 }
 
+// wireThought is what a model thinks: text, or anything else, which is passed over.
+type wireThought wireText
+
+// UnmarshalJSON takes everything.
+func (t *wireThought) UnmarshalJSON(raw []byte) error {
+	if (*wireText)(t).UnmarshalJSON(raw) != nil {
+		*t = nil
+	}
+	return nil
+}
+
+// wireContent is the content of a piece of an answer: text, or parts of text and of thinking.
+type wireContent struct{ text, thinking wireText }
+
+// UnmarshalJSON takes what wireText does.
+func (c *wireContent) UnmarshalJSON(raw []byte) error {
+	if raw[0] != '[' {
+		return c.text.UnmarshalJSON(raw)
+	}
+	var parts []struct {
+		Text     wireText `json:"text"`
+		Thinking wireText `json:"thinking"`
+	}
+	if err := json.Unmarshal(raw, &parts); err != nil {
+		return err
+	}
+	for _, p := range parts {
+		c.text, c.thinking = append(c.text, p.Text...), append(c.thinking, p.Thinking...)
+	}
+	return nil
+}
+
 // unquote decodes the inside of a JSON string whose syntax has been checked.
 func unquote(raw []byte) []byte {
 	text := make([]byte, 0, len(raw))

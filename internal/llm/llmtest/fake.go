@@ -16,13 +16,16 @@ import (
 
 // Step is one thing a scripted reply does. Its parts happen in the order of the fields; those that are empty do not.
 type Step struct {
-	Gate   *Gate // waits here until the test opens it, or the request is cancelled
-	Text   string
-	Usage  *llm.Usage
-	Finish string // ends the reply
-	Err    error  // ends the reply
-	Raw    string // only over HTTP: written as it is, for the quirks of servers
-	Break  bool   // only over HTTP: drops the connection; from a Fake, an llm.Error with CodeTruncated
+	Gate      *Gate // waits here until the test opens it, or the request is cancelled
+	Reasoning string
+	Text      string
+	Refusal   string
+	Call      *llm.Call // a piece of a call
+	Usage     *llm.Usage
+	Finish    string // ends the reply
+	Err       error  // ends the reply
+	Raw       string // only over HTTP: written as it is, for the quirks of servers
+	Break     bool   // only over HTTP: drops the connection; from a Fake, an llm.Error with CodeTruncated
 }
 
 // Say makes a step for each text, and then finishes with "stop".
@@ -32,6 +35,15 @@ func Say(texts ...string) []Step {
 		steps = append(steps, Step{Text: text})
 	}
 	return append(steps, Step{Finish: llm.FinishStop})
+}
+
+// Call makes the steps of a call whose arguments come in pieces. index counts the calls of a reply.
+func Call(index int, id, name string, pieces ...string) []Step {
+	steps := []Step{{Call: &llm.Call{Index: index, ID: id, Name: name}}}
+	for _, piece := range pieces {
+		steps = append(steps, Step{Call: &llm.Call{Index: index, Arguments: piece}})
+	}
+	return steps
 }
 
 // Gate holds a reply until the test lets it go on.
@@ -145,7 +157,7 @@ func (f *Fake) Stream(ctx context.Context, req llm.Request) iter.Seq2[llm.Delta,
 				yield(llm.Delta{}, err)
 				return
 			}
-			delta := llm.Delta{Text: s.Text, Usage: s.Usage, Finish: s.Finish}
+			delta := llm.Delta{Reasoning: s.Reasoning, Text: s.Text, Refusal: s.Refusal, Call: s.Call, Usage: s.Usage, Finish: s.Finish}
 			if delta != (llm.Delta{}) && !yield(delta, nil) || s.Finish != "" {
 				return
 			}

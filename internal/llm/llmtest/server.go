@@ -33,30 +33,104 @@ func Handler(f *Fake) http.Handler {
 		json.NewEncoder(w).Encode(map[string]any{"object": "list", "data": data})
 	})
 	mux.HandleFunc("POST /v1/chat/completions", func(w http.ResponseWriter, r *http.Request) {
-		var asked struct {
-			Model    string
-			Messages []struct {
-				Role    string
-				Content string
-			}
-			Temperature   *float64
-			TopP          *float64 `json:"top_p"`
-			MaxTokens     *int     `json:"max_tokens"`
-			StreamOptions struct {
-				IncludeUsage bool `json:"include_usage"`
-			} `json:"stream_options"`
-		}
+		var asked request
 		if err := json.NewDecoder(r.Body).Decode(&asked); err != nil {
 			refuse(w, &llm.Error{Status: http.StatusBadRequest, Message: err.Error()})
 			return
 		}
-		req := llm.Request{Model: asked.Model, Temperature: asked.Temperature, TopP: asked.TopP, MaxOutputTokens: asked.MaxTokens}
-		for _, m := range asked.Messages {
-			req.Messages = append(req.Messages, llm.Message{Role: m.Role, Text: m.Content})
+		req, err := asked.parse()
+		if err != nil {
+			refuse(w, &llm.Error{Status: http.StatusBadRequest, Message: err.Error()})
+			return
 		}
 		play(w, r, f.take(req), asked.Model, asked.StreamOptions.IncludeUsage)
 	})
 	return mux
+}
+
+// request is what is read of a request, in a shape of its own so that it is not the client's that it is held against.
+type request struct {
+	Model    string
+	Messages []struct {
+		Role      string
+		Content   json.RawMessage
+		ToolCalls []struct {
+			ID       string
+			Function struct{ Name, Arguments string }
+		} `json:"tool_calls"`
+		ToolCallID string `json:"tool_call_id"`
+	}
+	Tools []struct {
+		Function struct {
+			Name, Description string
+			Parameters        json.RawMessage
+			Strict            *bool
+		}
+	}
+	ToolChoice        json.RawMessage `json:"tool_choice"`
+	ParallelToolCalls *bool           `json:"parallel_tool_calls"`
+	ResponseFormat    *struct {
+		Type       string
+		JSONSchema struct {
+			Name, Description string
+			Schema            json.RawMessage
+			Strict            *bool
+		} `json:"json_schema"`
+	} `json:"response_format"`
+	ReasoningEffort  string `json:"reasoning_effort"`
+	Verbosity        string
+	Temperature      *float64
+	TopP             *float64 `json:"top_p"`
+	PresencePenalty  *float64 `json:"presence_penalty"`
+	FrequencyPenalty *float64 `json:"frequency_penalty"`
+	MaxTokens        *int     `json:"max_tokens"`
+	StreamOptions    struct {
+		IncludeUsage bool `json:"include_usage"`
+	} `json:"stream_options"`
+}
+
+func (q request) parse() (llm.Request, error) {
+	req := llm.Request{Model: q.Model, ParallelToolCalls: q.ParallelToolCalls, ReasoningEffort: q.ReasoningEffort, Verbosity: q.Verbosity,
+		Temperature: q.Temperature, TopP: q.TopP, PresencePenalty: q.PresencePenalty, FrequencyPenalty: q.FrequencyPenalty, MaxOutputTokens: q.MaxTokens}
+	for _, m := range q.Messages {
+		message := llm.Message{Role: m.Role, CallID: m.ToolCallID}
+		var parts []struct {
+			Type, Text string
+			ImageURL   struct{ URL, Detail string } `json:"image_url"`
+			File       struct {
+				Filename string
+				FileData string `json:"file_data"`
+			}
+		}
+		if json.Unmarshal(m.Content, &message.Text) != nil {
+			if err := json.Unmarshal(m.Content, &parts); err != nil {
+				return req, err
+			}
+		}
+		for _, p := range parts {
+			message.Parts = append(message.Parts, llm.Part{Text: p.Text, ImageURL: p.ImageURL.URL, Detail: p.ImageURL.Detail,
+				FileName: p.File.Filename, FileData: p.File.FileData})
+		}
+		for i, c := range m.ToolCalls {
+			message.Calls = append(message.Calls, llm.Call{Index: i, ID: c.ID, Name: c.Function.Name, Arguments: c.Function.Arguments})
+		}
+		req.Messages = append(req.Messages, message)
+	}
+	for _, t := range q.Tools {
+		req.Tools = append(req.Tools, llm.Tool(t.Function))
+	}
+	if len(q.ToolChoice) > 0 && json.Unmarshal(q.ToolChoice, &req.ToolChoice.Mode) != nil {
+		var one struct{ Function struct{ Name string } }
+		if err := json.Unmarshal(q.ToolChoice, &one); err != nil {
+			return req, err
+		}
+		req.ToolChoice.Name = one.Function.Name
+	}
+	if f := q.ResponseFormat; f != nil {
+		req.Format = &llm.Format{Type: f.Type, Name: f.JSONSchema.Name, Description: f.JSONSchema.Description, Schema: f.JSONSchema.Schema,
+			Strict: f.JSONSchema.Strict}
+	}
+	return req, nil
 }
 
 // play writes a script as server-sent events. Usage comes after the finish, in a chunk without choices, as OpenAI's.
@@ -78,9 +152,8 @@ func play(w http.ResponseWriter, r *http.Request, steps []Step, model string, us
 		}
 		send(fmt.Sprintf("data: %s\n\n", data))
 	}
-	choice := func(text string, finish any) {
-		chunk(map[string]any{"choices": []any{map[string]any{
-			"index": 0, "delta": map[string]any{"content": text}, "finish_reason": finish}}})
+	choice := func(delta map[string]any, finish any) {
+		chunk(map[string]any{"choices": []any{map[string]any{"index": 0, "delta": delta, "finish_reason": finish}}})
 	}
 	var counted *llm.Usage
 	finish := llm.FinishStop
@@ -88,8 +161,21 @@ func play(w http.ResponseWriter, r *http.Request, steps []Step, model string, us
 		if s.Gate != nil && s.Gate.wait(r.Context()) != nil {
 			return
 		}
+		if s.Reasoning != "" {
+			choice(map[string]any{"reasoning_content": s.Reasoning}, nil)
+		}
 		if s.Text != "" {
-			choice(s.Text, nil)
+			choice(map[string]any{"content": s.Text}, nil)
+		}
+		if s.Refusal != "" {
+			choice(map[string]any{"refusal": s.Refusal}, nil)
+		}
+		if c := s.Call; c != nil {
+			call := map[string]any{"index": c.Index, "function": map[string]any{"arguments": c.Arguments}}
+			if c.Name != "" {
+				call["id"], call["type"], call["function"] = c.ID, "function", map[string]any{"name": c.Name, "arguments": c.Arguments}
+			}
+			choice(map[string]any{"tool_calls": []any{call}}, nil)
 		}
 		if s.Usage != nil {
 			counted = s.Usage
@@ -113,7 +199,7 @@ func play(w http.ResponseWriter, r *http.Request, steps []Step, model string, us
 			break
 		}
 	}
-	choice("", finish)
+	choice(map[string]any{"content": ""}, finish)
 	if counted != nil && usage {
 		chunk(map[string]any{"choices": []any{}, "usage": map[string]any{
 			"prompt_tokens": counted.InputTokens, "completion_tokens": counted.OutputTokens,
