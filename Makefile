@@ -16,10 +16,10 @@ TESTFLAGS ?=
 PKG       ?= ./...
 TIMEOUT   ?= 20m
 
-# make bench BENCH=Append BENCHTIME=2000x BENCHPKG=./internal/store/sqlite
+# make bench BENCH=Append BENCHTIME=2000x BENCHPKG=./internal/store/sqlite, or BENCH=Answer BENCHPKG=./cmd/hwlab
 BENCH     ?= .
 BENCHTIME ?= 1x
-BENCHPKG  ?= ./internal/store
+BENCHPKG  ?= ./internal/store ./cmd/hwlab
 
 .NOTPARALLEL:
 .PHONY: build run test test-short chaos test-deps lint bench clean
