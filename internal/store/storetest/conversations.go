@@ -149,6 +149,10 @@ func byID(r *record, f store.Fence, conversation, message string) map[string]fun
 			_, err := r.Message(r.ctx, conversation, id)
 			return err
 		},
+		"FindMessage": func(id string) error {
+			_, err := r.FindMessage(r.ctx, id)
+			return err
+		},
 		"Thread through": func(id string) error {
 			if id == "" {
 				return store.ErrNotFound
