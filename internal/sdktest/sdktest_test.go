@@ -29,6 +29,10 @@ func TestMain(m *testing.M) { testpg.Main(m) }
 
 func TestOpenAI(t *testing.T) { run(t, "openai.mjs") }
 
+func TestVercelAI(t *testing.T) { run(t, "ai.mjs") }
+
+func TestAgents(t *testing.T) { run(t, "agents.mjs") }
+
 // run runs a script against a server on each engine.
 func run(t *testing.T, script string) {
 	node, err := exec.LookPath("node")
