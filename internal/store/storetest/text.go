@@ -223,7 +223,8 @@ func everyWritePath(t tb, r *record, list []string) {
 	sameItems(t, "asked", r.get(t, asked).Messages, messages)
 	l := logOf(reply)
 	l.item("message", "output_text", list...)
-	l.item("reasoning", "summary_text", list...)
+	l.item("reasoning", "summary_text", list...) // is no text of the message
+	l.item("function_call", "arguments", list...)
 	for _, text := range list {
 		l.item("message", "output_text", text)
 	}
@@ -237,7 +238,7 @@ func everyWritePath(t tb, r *record, list []string) {
 	same(t, "the log while it ran", deltaTexts(running), deltaTexts(l.rows))
 	same(t, "the log afterwards", deltaTexts(folded), deltaTexts(l.rows))
 	outputs := r.get(t, asked).Messages[len(list):]
-	same(t, "texts answered", texts(outputs), append([]string{title, title}, list...))
+	same(t, "texts answered", texts(outputs), append([]string{title, "", title}, list...))
 }
 
 // itemOf is a JSON object with text in it.
