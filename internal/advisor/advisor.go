@@ -43,6 +43,7 @@ type Record interface {
 	History(ctx context.Context, r store.Response) ([]store.Message, error)
 	RequestCancel(ctx context.Context, responseID string) error
 	DeleteConversation(ctx context.Context, id string) error
+	DeleteResponse(ctx context.Context, id string) (store.Response, error)
 
 	IndexPending(ctx context.Context, limit int) (int, error)
 	ForgetKeys(ctx context.Context, before time.Time) (int, error)
@@ -303,6 +304,21 @@ func (a *Advisor) DeleteConversation(ctx context.Context, id string) error {
 		if r.ConversationID == id {
 			r.cancel(errDeleted)
 		}
+	}
+	return nil
+}
+
+// DeleteResponse removes a reply, whoever writes it, and stops it; readers of it get store.ErrNotFound. In a listed conversation
+// its messages stay, those of one that was running with the text it had; otherwise they are erased. It returns store.ErrNotFound
+// when there is no such reply.
+func (a *Advisor) DeleteResponse(ctx context.Context, responseID string) error {
+	if _, err := a.Record.DeleteResponse(ctx, responseID); err != nil {
+		return err
+	}
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if r := a.replies[responseID]; r != nil {
+		r.cancel(errDeleted)
 	}
 	return nil
 }

@@ -34,9 +34,9 @@ type Record interface {
 	Thread(ctx context.Context, q store.ThreadQuery) (store.ThreadPage, error)
 	Message(ctx context.Context, conversationID, id string) (store.Message, error)
 	FindMessage(ctx context.Context, id string) (store.Message, error)
-	RenameConversation(ctx context.Context, id, title string) error
-	SetMetadata(ctx context.Context, id string, metadata map[string]string) error
-	RunningIn(ctx context.Context, conversationID string) (string, error)
+	Place(ctx context.Context, conversationID, messageID string) (store.Position, error)
+	DeleteMessage(ctx context.Context, conversationID, id string) error
+	UpdateConversation(ctx context.Context, id string, change store.ConversationChange) (store.ConversationSummary, error)
 	ReadLog(ctx context.Context, responseID string, from int) (store.Response, []store.Delta, error)
 }
 
@@ -46,6 +46,7 @@ type Advisor interface {
 	Follow(ctx context.Context, responseID string, from int) iter.Seq2[advisor.Step, error]
 	Cancel(ctx context.Context, responseID string) error
 	DeleteConversation(ctx context.Context, id string) error
+	DeleteResponse(ctx context.Context, id string) error
 }
 
 // Models are what can be asked.
@@ -110,17 +111,22 @@ func New(cfg Config) http.Handler {
 // routes are all there is under /v1. openapi.json describes each.
 func (a *API) routes() map[string]func(http.ResponseWriter, *http.Request) error {
 	return map[string]func(http.ResponseWriter, *http.Request) error{
-		"POST /v1/responses":               a.createResponse,
-		"GET /v1/responses/{id}":           a.getResponse,
-		"POST /v1/responses/{id}/cancel":   a.cancelResponse,
-		"POST /v1/conversations":           a.createConversation,
-		"GET /v1/conversations":            a.listConversations,
-		"GET /v1/conversations/{id}":       a.getConversation,
-		"POST /v1/conversations/{id}":      a.updateConversation,
-		"DELETE /v1/conversations/{id}":    a.deleteConversation,
-		"GET /v1/conversations/{id}/items": a.listItems,
-		"GET /v1/models":                   a.listModels,
-		"GET /v1/lab":                      a.getLab,
+		"POST /v1/responses":                         a.createResponse,
+		"GET /v1/responses/{id}":                     a.getResponse,
+		"DELETE /v1/responses/{id}":                  a.deleteResponse,
+		"POST /v1/responses/{id}/cancel":             a.cancelResponse,
+		"GET /v1/responses/{id}/input_items":         a.listInputItems,
+		"POST /v1/conversations":                     a.createConversation,
+		"GET /v1/conversations":                      a.listConversations,
+		"GET /v1/conversations/{id}":                 a.getConversation,
+		"POST /v1/conversations/{id}":                a.updateConversation,
+		"DELETE /v1/conversations/{id}":              a.deleteConversation,
+		"POST /v1/conversations/{id}/items":          a.createItems,
+		"GET /v1/conversations/{id}/items":           a.listItems,
+		"GET /v1/conversations/{id}/items/{item}":    a.getItem,
+		"DELETE /v1/conversations/{id}/items/{item}": a.deleteItem,
+		"GET /v1/models":                             a.listModels,
+		"GET /v1/lab":                                a.getLab,
 	}
 }
 
@@ -221,6 +227,19 @@ func queryInt(r *http.Request, name string, def, least, most int) (int, error) {
 		return 0, badRequest(name, "%s must be a number from %d to %d", name, least, most)
 	}
 	return n, nil
+}
+
+// queryBool reads true or false from the query, def where it is absent.
+func queryBool(r *http.Request, name string, def bool) (bool, error) {
+	switch r.URL.Query().Get(name) {
+	case "":
+		return def, nil
+	case "true":
+		return true, nil
+	case "false":
+		return false, nil
+	}
+	return false, badRequest(name, "%s is true or false", name)
 }
 
 // The kinds of ids, by what they begin with. The rest is the UUID in the record.

@@ -1,10 +1,10 @@
 package api
 
 import (
+	"cmp"
 	"encoding/json"
 	"errors"
 	"net/http"
-	"slices"
 
 	"git.georgsen.dk/hwlab/internal/store"
 )
@@ -26,9 +26,8 @@ func (a *API) createConversation(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	const most = 20
-	if len(items) > most {
-		return badRequest("items", "items has more than %d items", most)
+	if len(items) > mostItems {
+		return badRequest("items", "items has more than %d items", mostItems)
 	}
 	if err := store.CheckMessages(items); err != nil {
 		return err
@@ -45,6 +44,9 @@ func (a *API) createConversation(w http.ResponseWriter, r *http.Request) error {
 	return a.sendConversation(w, r, id)
 }
 
+// mostItems is how many items a request can add to a conversation.
+const mostItems = 20
+
 // getConversation is GET /v1/conversations/{id}.
 func (a *API) getConversation(w http.ResponseWriter, r *http.Request) error {
 	return a.sendConversation(w, r, parseID(conversationID, r.PathValue("id")))
@@ -55,11 +57,7 @@ func (a *API) sendConversation(w http.ResponseWriter, r *http.Request, id string
 	if err != nil {
 		return conversationError(err, r)
 	}
-	running, err := a.Record.RunningIn(r.Context(), id)
-	if err != nil {
-		return err
-	}
-	writeJSON(w, http.StatusOK, newConversation(c, running))
+	writeJSON(w, http.StatusOK, newConversation(c))
 	return nil
 }
 
@@ -71,30 +69,26 @@ func conversationError(err error, r *http.Request) error {
 	return err
 }
 
-// updateConversation is POST /v1/conversations/{id}; title is hwlab's own.
+// updateConversation is POST /v1/conversations/{id}; all but metadata is hwlab's own.
 func (a *API) updateConversation(w http.ResponseWriter, r *http.Request) error {
-	id := parseID(conversationID, r.PathValue("id"))
 	var q struct {
-		Metadata *map[string]string `json:"metadata"`
-		Title    *string            `json:"title"`
+		Title    *string           `json:"title"`
+		Metadata map[string]string `json:"metadata"`
+		Pinned   *bool             `json:"pinned"`
+		Archived *bool             `json:"archived"`
 	}
 	if err := readJSON(r, &q); err != nil {
 		return err
 	}
-	if q.Metadata != nil {
-		if err := checkMetadata(*q.Metadata); err != nil {
-			return err
-		}
-		if err := a.Record.SetMetadata(r.Context(), id, *q.Metadata); err != nil {
-			return conversationError(err, r)
-		}
+	if err := checkMetadata(q.Metadata); err != nil {
+		return err
 	}
-	if q.Title != nil {
-		if err := a.Record.RenameConversation(r.Context(), id, *q.Title); err != nil {
-			return conversationError(err, r)
-		}
+	c, err := a.Record.UpdateConversation(r.Context(), parseID(conversationID, r.PathValue("id")), store.ConversationChange(q))
+	if err != nil {
+		return conversationError(err, r)
 	}
-	return a.sendConversation(w, r, id)
+	writeJSON(w, http.StatusOK, newConversation(c))
+	return nil
 }
 
 // deleteConversation is DELETE /v1/conversations/{id}. It erases, and stops what is being written there.
@@ -106,14 +100,18 @@ func (a *API) deleteConversation(w http.ResponseWriter, r *http.Request) error {
 	return nil
 }
 
-// listConversations is GET /v1/conversations, hwlab's own: the listed conversations, latest activity first. after and
-// before are ids; the page is the one next to that conversation's place of now.
+// listConversations is GET /v1/conversations, hwlab's own: the listed conversations that are not archived, latest activity
+// first; the filters give others. after and before are ids; the page is the one next to that conversation's place of now.
 func (a *API) listConversations(w http.ResponseWriter, r *http.Request) error {
 	var q store.ListQuery
-	var err error
-	if q.Limit, err = queryInt(r, "limit", 20, 1, store.ListLimit); err != nil {
+	limit, err := queryInt(r, "limit", 20, 1, store.ListLimit)
+	archived, archivedErr := queryBool(r, "archived", false)
+	pinned, pinnedErr := queryBool(r, "pinned", false)
+	listed, listedErr := queryBool(r, "listed", true)
+	if err := cmp.Or(err, archivedErr, pinnedErr, listedErr); err != nil {
 		return err
 	}
+	q.Limit, q.Archived, q.Pinned, q.Unlisted = limit, archived, pinned, !listed
 	for name, cursor := range map[string]**store.ListCursor{"after": &q.After, "before": &q.Before} {
 		id := r.URL.Query().Get(name)
 		if id == "" {
@@ -138,52 +136,6 @@ func (a *API) listConversations(w http.ResponseWriter, r *http.Request) error {
 	}
 	writeJSON(w, http.StatusOK, newList(page.Conversations,
 		func(c store.ConversationSummary) string { return conversationID + c.ID },
-		func(c store.ConversationSummary) any { return newConversation(c, "") }, page.More))
-	return nil
-}
-
-// listItems is GET /v1/conversations/{id}/items: the messages of the active branch, newest first unless order=asc. after is
-// the id of the last item of the page before.
-func (a *API) listItems(w http.ResponseWriter, r *http.Request) error {
-	q := store.ThreadQuery{ConversationID: parseID(conversationID, r.PathValue("id"))}
-	var err error
-	if q.Limit, err = queryInt(r, "limit", 20, 1, 100); err != nil {
-		return err
-	}
-	switch r.URL.Query().Get("order") {
-	case "", "desc":
-		q.Newest = true
-	case "asc":
-	default:
-		return badRequest("order", "order is asc or desc")
-	}
-	if after := r.URL.Query().Get("after"); after != "" {
-		m, err := a.Record.Message(r.Context(), q.ConversationID, parseItemID(after))
-		if errors.Is(err, store.ErrNotFound) {
-			return badRequest("after", "there is no item %q to go on from", after)
-		}
-		if err != nil {
-			return err
-		}
-		if q.Newest {
-			q.Before = &m.Position
-		} else {
-			q.After = &m.Position
-		}
-	}
-	page, err := a.Record.Thread(r.Context(), q)
-	if err != nil {
-		return conversationError(err, r)
-	}
-	if q.Newest {
-		slices.Reverse(page.Messages)
-	}
-	items := make([]itemObject, len(page.Messages))
-	for i, m := range page.Messages {
-		if items[i], err = newItem(m); err != nil {
-			return err
-		}
-	}
-	writeJSON(w, http.StatusOK, newList(items, func(m itemObject) string { return m.ID }, func(m itemObject) any { return m }, page.More))
+		func(c store.ConversationSummary) any { return newConversation(c) }, page.More))
 	return nil
 }

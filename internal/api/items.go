@@ -302,7 +302,7 @@ func partTypeOf(role string) string {
 	return store.PartInputText
 }
 
-// itemObject is an item as clients get it; what an item of its type does not have is nil or "". CreatedAt and ResponseID are
+// itemObject is an item as clients get it; what an item of its type does not have is nil or "". From CreatedAt on it is
 // hwlab's own.
 type itemObject struct {
 	Type             string  `json:"type"`
@@ -319,6 +319,10 @@ type itemObject struct {
 
 	CreatedAt  int64   `json:"created_at,omitempty"`
 	ResponseID *string `json:"response_id,omitempty"`
+
+	// In the lists of items, see newThreadItem:
+	Model  string        `json:"model,omitempty"` // that wrote it
+	Branch *branchObject `json:"branch,omitempty"`
 }
 
 // newItem is a kept message as an item.

@@ -42,13 +42,13 @@ type conversationObject struct {
 	UpdatedAt         int64   `json:"updated_at"`
 	Pinned            bool    `json:"pinned"`
 	Archived          bool    `json:"archived"`
-	RunningResponseID *string `json:"running_response_id"` // the reply being written; always null in a list
+	RunningResponseID *string `json:"running_response_id"` // the reply being written
 }
 
-func newConversation(c store.ConversationSummary, running string) conversationObject {
+func newConversation(c store.ConversationSummary) conversationObject {
 	return conversationObject{ID: conversationID + c.ID, Object: "conversation", CreatedAt: c.StartedAt.Unix(), Metadata: c.Metadata,
 		Title: c.Title, Model: c.Model, MessageCount: c.MessageCount, Head: c.Head, UpdatedAt: c.UpdatedAt.Unix(),
-		Pinned: c.Pinned, Archived: c.Archived, RunningResponseID: nullable(responseID, running)}
+		Pinned: c.Pinned, Archived: c.Archived, RunningResponseID: nullable(responseID, c.RunningID)}
 }
 
 // responseObject is the specification's response resource; every field it requires is there. Conversation is OpenAI's.

@@ -97,6 +97,20 @@ func (a *API) cancelResponse(w http.ResponseWriter, r *http.Request) error {
 	return err
 }
 
+// deleteResponse is DELETE /v1/responses/{id}. In a conversation that was named the items stay, otherwise they are erased. A reply
+// that is being written is stopped.
+func (a *API) deleteResponse(w http.ResponseWriter, r *http.Request) error {
+	err := a.Advisor.DeleteResponse(r.Context(), parseID(responseID, r.PathValue("id")))
+	if errors.Is(err, store.ErrNotFound) {
+		return notFound("response", r.PathValue("id"))
+	}
+	if err != nil {
+		return err
+	}
+	writeJSON(w, http.StatusOK, map[string]any{"id": r.PathValue("id"), "object": "response", "deleted": true})
+	return nil
+}
+
 // getResponse is GET /v1/responses/{id}: the reply as it is now, or with stream=true its events after starting_after.
 func (a *API) getResponse(w http.ResponseWriter, r *http.Request) error {
 	id := parseID(responseID, r.PathValue("id"))

@@ -495,21 +495,6 @@ func (s *Store) UpdateConversation(ctx context.Context, id string, change Conver
 	return c, err
 }
 
-// RenameConversation sets a conversation's title.
-func (s *Store) RenameConversation(ctx context.Context, id, title string) error {
-	_, err := s.UpdateConversation(ctx, id, ConversationChange{Title: &title})
-	return err
-}
-
-// SetMetadata replaces a conversation's metadata.
-func (s *Store) SetMetadata(ctx context.Context, id string, metadata map[string]string) error {
-	if metadata == nil {
-		metadata = map[string]string{}
-	}
-	_, err := s.UpdateConversation(ctx, id, ConversationChange{Metadata: metadata})
-	return err
-}
-
 // DeleteConversation erases a conversation: its messages, replies, their logs and its part of the search index. It
 // returns ErrNotFound when there is none, so of two concurrent calls one succeeds.
 func (s *Store) DeleteConversation(ctx context.Context, id string) error {

@@ -279,8 +279,9 @@ func TestNewStoreAndAServerThatRefuses(t *testing.T) {
 		"List":              func() error { _, err := s.List(t.Context(), store.ListQuery{}); return err },
 		"Thread":            func() error { _, err := s.Thread(t.Context(), store.ThreadQuery{ConversationID: id}); return err },
 		"Message":           func() error { _, err := s.Message(t.Context(), id, id); return err },
-		"Rename":            func() error { return s.RenameConversation(t.Context(), id, "x") },
-		"SetMetadata":       func() error { return s.SetMetadata(t.Context(), id, nil) },
+		"Place":             func() error { _, err := s.Place(t.Context(), id, id); return err },
+		"Update":            func() error { _, err := s.UpdateConversation(t.Context(), id, store.ConversationChange{}); return err },
+		"DeleteResponse":    func() error { _, err := s.DeleteResponse(t.Context(), id); return err },
 		"DeleteMessage":     func() error { return s.DeleteMessage(t.Context(), id, id) },
 		"Delete":            func() error { return s.DeleteConversation(t.Context(), id) },
 		"JoinServer":        func() error { _, err := s.JoinServer(t.Context(), f.ServerID); return err },
@@ -288,7 +289,6 @@ func TestNewStoreAndAServerThatRefuses(t *testing.T) {
 		"BusyServers":       func() error { _, err := s.BusyServers(t.Context()); return err },
 		"FenceOff":          func() error { _, err := s.FenceOff(t.Context(), store.Server{ID: f.ServerID}); return err },
 		"Running":           func() error { _, err := s.Running(t.Context(), f.ServerID); return err },
-		"RunningIn":         func() error { _, err := s.RunningIn(t.Context(), id); return err },
 		"StartResponse":     func() error { _, err := s.StartResponse(t.Context(), store.NewResponse{Fence: f}); return err },
 		"AppendDeltas": func() error {
 			return s.AppendDeltas(t.Context(), f, []store.Delta{{ResponseID: id, ConversationID: id}})

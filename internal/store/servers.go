@@ -101,20 +101,6 @@ func (s *Store) Running(ctx context.Context, serverID string) ([]Response, error
 	return list, nil
 }
 
-// RunningIn returns the id of the reply being written in a conversation, the latest if there are several, or "".
-func (s *Store) RunningIn(ctx context.Context, conversationID string) (string, error) {
-	if !IsID(conversationID) {
-		return "", nil
-	}
-	var id string
-	err := s.pool.QueryRow(ctx, `SELECT id FROM responses WHERE conversation_id = $1::uuid AND ended_at IS NULL
-		ORDER BY seq DESC LIMIT 1`, conversationID).Scan((*uuidText)(&id))
-	if err != nil && !errors.Is(err, pgx.ErrNoRows) {
-		return "", Wrap("running reply", err)
-	}
-	return id, nil
-}
-
 // RequestCancel asks the owner of a reply to stop it. One that has ended stays as it is. It returns ErrNotFound when there is
 // no such reply.
 func (s *Store) RequestCancel(ctx context.Context, responseID string) error {

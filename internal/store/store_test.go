@@ -551,7 +551,7 @@ func TestNothingIsInjected(t *testing.T) {
 		if _, err := s.AddMessage(ctx, id, "user", evil); err != nil {
 			t.Errorf("add %q: %v", evil, err)
 		}
-		if err := errors.Join(s.RenameConversation(ctx, id, evil), s.SetMetadata(ctx, id, map[string]string{evil: evil})); err != nil {
+		if _, err := s.UpdateConversation(ctx, id, store.ConversationChange{Title: &evil, Metadata: map[string]string{evil: evil}}); err != nil {
 			t.Errorf("change to %q: %v", evil, err)
 		}
 		if _, err := s.Search(ctx, store.SearchQuery{Text: evil}); err != nil {
@@ -572,7 +572,6 @@ func TestNothingIsInjected(t *testing.T) {
 		_, _, _ = s.ReadLog(ctx, evil, 0)
 		_, _ = s.JoinServer(ctx, evil)
 		_, _ = s.Running(ctx, evil)
-		_, _ = s.RunningIn(ctx, evil)
 		_, _ = s.List(ctx, store.ListQuery{After: &store.ListCursor{ID: evil, UpdatedAt: time.Now()}})
 		_, _ = s.FinishResponse(ctx, store.Finish{Fence: store.Fence{ServerID: evil}, ConversationID: id, ResponseID: r.ID, Status: store.ResponseStatus(evil)})
 		_ = s.AppendDeltas(ctx, f, []store.Delta{{ResponseID: r.ID, ConversationID: evil, Kind: store.DeltaKind(evil), ItemID: evil, Text: evil}})

@@ -341,7 +341,8 @@ func TestRenameAndDelete(t *testing.T) {
 	b.settled(2)
 	b.wait("document.querySelector('nav')?.innerText.includes('First title')")
 	id := strings.TrimPrefix(b.text("location.pathname"), "/c/conv_")
-	if err := s.record.RenameConversation(t.Context(), id, "A better title"); err != nil {
+	title := "A better title"
+	if _, err := s.record.UpdateConversation(t.Context(), id, store.ConversationChange{Title: &title}); err != nil {
 		t.Fatal(err)
 	}
 	b.wait("document.querySelector('nav').innerText.includes('A better title')") // the list follows

@@ -360,21 +360,6 @@ func (s *Store) UpdateConversation(ctx context.Context, id string, change store.
 	return c, wrap("update conversation", err)
 }
 
-// RenameConversation sets a conversation's title.
-func (s *Store) RenameConversation(ctx context.Context, id, title string) error {
-	_, err := s.UpdateConversation(ctx, id, store.ConversationChange{Title: &title})
-	return err
-}
-
-// SetMetadata replaces a conversation's metadata.
-func (s *Store) SetMetadata(ctx context.Context, id string, metadata map[string]string) error {
-	if metadata == nil {
-		metadata = map[string]string{}
-	}
-	_, err := s.UpdateConversation(ctx, id, store.ConversationChange{Metadata: metadata})
-	return err
-}
-
 // DeleteConversation erases a conversation: its messages, replies, their logs and its part of the search index. It
 // returns [store.ErrNotFound] when there is none, so of two concurrent calls one succeeds.
 func (s *Store) DeleteConversation(ctx context.Context, id string) error {

@@ -87,15 +87,7 @@ func (s *Store) Running(ctx context.Context, serverID string) (list []store.Resp
 	return list, wrap("running replies", err)
 }
 
-// RunningIn returns the id of the reply being written in a conversation, the latest if there are several, or "".
-func (s *Store) RunningIn(ctx context.Context, conversationID string) (id string, err error) {
-	err = s.read(ctx, func(t tx) (err error) {
-		id, err = t.runningIn(conversationID)
-		return err
-	})
-	return id, wrap("running reply", err)
-}
-
+// runningIn is the id of the reply being written in a conversation, the latest if there are several, or "".
 func (t tx) runningIn(conversation string) (id string, err error) {
 	err = t.get(`SELECT id FROM responses INDEXED BY responses_running WHERE conversation_id = ? AND ended_at IS NULL
 		ORDER BY seq DESC LIMIT 1`, []any{conversation}, &id)

@@ -533,7 +533,6 @@ func TestNoScans(t *testing.T) {
 	cursor := &store.ListCursor{UpdatedAt: time.Now(), ID: id}
 	_, _, logErr := s.ReadLog(ctx, r.ID, 0)
 	_, runningErr := s.Running(ctx, f.ServerID)
-	_, inErr := s.RunningIn(ctx, id)
 	cancelErr := s.RequestCancel(ctx, r.ID)
 	_, _, unwantedErr := s.Unwanted(ctx, []string{r.ID, store.NewID()})
 	_, busyErr := s.BusyServers(ctx)
@@ -556,7 +555,7 @@ func TestNoScans(t *testing.T) {
 	_, searchErr := s.Search(ctx, store.SearchQuery{Text: "hello"})
 	_, historyErr := s.History(ctx, r)
 	_, deleteErr := s.DeleteResponse(ctx, r.ID)
-	if err := errors.Join(logErr, runningErr, inErr, finishErr, endedErr, nextErr, threadErr, messageErr, listErr, afterErr, beforeErr, searchErr,
+	if err := errors.Join(logErr, runningErr, finishErr, endedErr, nextErr, threadErr, messageErr, listErr, afterErr, beforeErr, searchErr,
 		cancelErr, throughErr, placeErr, pinnedErr, updateErr, unlistedErr, deleteErr, historyErr, unwantedErr, busyErr, keysErr, s.Heartbeat(ctx, f), s.DeleteMessage(ctx, id, message), s.DeleteConversation(ctx, id)); err != nil {
 		t.Fatal(err)
 	}

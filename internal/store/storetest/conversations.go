@@ -231,9 +231,6 @@ func idsNotFound(t *testing.T, r *record) {
 		})
 	}
 	for _, id := range bad {
-		if running, err := r.RunningIn(r.ctx, id); running != "" || err != nil {
-			t.Errorf("RunningIn(%.60q) = %q, %v; want nothing", id, running, err)
-		}
 		if list, err := r.Running(r.ctx, id); len(list) != 0 || err != nil {
 			t.Errorf("Running(%.60q) = %v, %v; want nothing", id, list, err)
 		}
@@ -492,9 +489,6 @@ func listNamesRunning(t *testing.T, r *record) {
 			}
 		}
 		equal(t, "RunningID of the summary, "+when, r.summary(t, busy).RunningID, want)
-		if running, err := r.RunningIn(r.ctx, busy); err != nil || running != want {
-			t.Errorf("RunningIn, %s: %q, %v", when, running, err)
-		}
 	}
 	check("with none", "")
 	first := r.start(t, store.NewResponse{Fence: f, ConversationID: busy, Input: user("q2")})

@@ -440,11 +440,7 @@ func oneTurnAtATime(t *testing.T, r *record) {
 	first := r.start(t, store.NewResponse{Fence: f, ConversationID: conversation, Input: user("q1")})
 	running := func(want string) {
 		t.Helper()
-		id, err := r.RunningIn(r.ctx, conversation)
-		if err != nil {
-			t.Fatal(err)
-		}
-		equal(t, "RunningIn", id, want)
+		equal(t, "RunningID", r.summary(t, conversation).RunningID, want)
 	}
 	running(first.ID)
 	r.sameState(t, conversation, func() {

@@ -39,8 +39,6 @@ type Store interface {
 	Thread(ctx context.Context, q store.ThreadQuery) (store.ThreadPage, error)
 	Message(ctx context.Context, conversationID, id string) (store.Message, error)
 	FindMessage(ctx context.Context, id string) (store.Message, error)
-	RenameConversation(ctx context.Context, id, title string) error
-	SetMetadata(ctx context.Context, id string, metadata map[string]string) error
 	Place(ctx context.Context, conversationID, messageID string) (store.Position, error)
 	UpdateConversation(ctx context.Context, id string, change store.ConversationChange) (store.ConversationSummary, error)
 	DeleteConversation(ctx context.Context, id string) error
@@ -51,7 +49,6 @@ type Store interface {
 	BusyServers(ctx context.Context) ([]store.Server, error)
 	FenceOff(ctx context.Context, seen store.Server) (bool, error)
 	Running(ctx context.Context, serverID string) ([]store.Response, error)
-	RunningIn(ctx context.Context, conversationID string) (string, error)
 	StartResponse(ctx context.Context, n store.NewResponse) (store.Response, error)
 	AppendDeltas(ctx context.Context, f store.Fence, deltas []store.Delta) error
 	FinishResponse(ctx context.Context, f store.Finish) (store.Response, error)
