@@ -102,6 +102,7 @@ var (
 	errDeleted   = errors.New("the conversation or the reply was deleted")
 	errCancelled = errors.New("somebody cancelled it")
 	errFenced    = errors.New("another server took over")
+	errLeft      = errors.New("nobody reads it any more, and it is not kept")
 )
 
 // ReasonInterrupted is why a reply is incomplete whose server stopped or died while it was written.
@@ -176,9 +177,20 @@ type Question struct {
 	Request      json.RawMessage // kept with the reply as it is
 	Key          string          // an Idempotency-Key, or ""
 	Fingerprint  string          // of the request that came with it
-	Temperature  *float64
-	TopP         *float64
-	MaxTokens    *int
+	Truncate     bool            // leave out the oldest turns when the conversation is too long for the model
+
+	// As in [llm.Request].
+	Tools             []llm.Tool
+	ToolChoice        llm.ToolChoice
+	ParallelToolCalls *bool
+	Format            *llm.Format
+	ReasoningEffort   string
+	Verbosity         string
+	Temperature       *float64
+	TopP              *float64
+	PresencePenalty   *float64
+	FrequencyPenalty  *float64
+	MaxOutputTokens   *int
 }
 
 // Ask keeps the question and starts the reply. When it returns without an error the question is in the record, and the
@@ -225,7 +237,9 @@ func (a *Advisor) Ask(ctx context.Context, q Question) (store.Response, error) {
 
 // answer writes a reply that is in the record. It is one of the session's work.
 func (a *Advisor) answer(s *session, q Question, provider llm.Provider, r store.Response) {
-	reply := &reply{Response: r, session: s, question: q, provider: provider, log: s.flusher.open(r)}
+	log := s.flusher.open(r)
+	reply := &reply{Response: r, session: s, question: q, provider: provider, log: log, out: log}
+	reply.history = func() ([]store.Message, error) { return a.read(reply) }
 	reply.ctx, reply.cancel = context.WithCancelCause(s.ctx)
 	a.mu.Lock()
 	a.replies[r.ID] = reply

@@ -68,9 +68,9 @@ func (l *replyLog) committedAfter(n int) bool {
 	return l.committed > n
 }
 
-// add queues a row, or lengthens the text that waits for the same flush. While too much of the reply is unsent it waits, so
-// that the model is not read further; it returns ctx's error, or why the log can take no more.
-func (l *replyLog) add(ctx context.Context, d store.Delta) error {
+// add queues rows, all for the same flush, or lengthens the text that waits for it. While too much of the reply is unsent it waits,
+// so that the model is not read further; it returns ctx's error, or why the log can take no more.
+func (l *replyLog) add(ctx context.Context, rows ...store.Delta) error {
 	l.f.mu.Lock()
 	for l.unsent > maxUnsent && l.err == nil {
 		changed := l.changed
@@ -86,10 +86,13 @@ func (l *replyLog) add(ctx context.Context, d store.Delta) error {
 	if l.err != nil {
 		return l.err
 	}
-	if last := len(l.rows) - 1; d.Kind == store.DeltaText && last >= 0 && l.rows[last].Kind == store.DeltaText &&
-		l.rows[last].Item == d.Item && l.rows[last].Part == d.Part {
-		l.rows[last].Text += d.Text
-	} else {
+	for _, d := range rows {
+		l.unsent += len(d.Text)
+		if last := len(l.rows) - 1; d.Kind == store.DeltaText && last >= 0 && l.rows[last].Kind == store.DeltaText &&
+			l.rows[last].Item == d.Item && l.rows[last].Part == d.Part {
+			l.rows[last].Text += d.Text
+			continue
+		}
 		d.ResponseID, d.ConversationID, d.N = l.responseID, l.conversationID, l.n
 		l.n++
 		if len(l.rows) == 0 {
@@ -97,7 +100,6 @@ func (l *replyLog) add(ctx context.Context, d store.Delta) error {
 		}
 		l.rows = append(l.rows, d)
 	}
-	l.unsent += len(d.Text)
 	select {
 	case l.f.wake <- struct{}{}:
 	default:

@@ -18,9 +18,17 @@ type reply struct {
 	session  *session
 	question Question
 	provider llm.Provider
-	log      *replyLog
+	history  func() ([]store.Message, error) // what it answers, the question last
+	log      *replyLog                       // nil for one that is not kept
+	out      output
 	ctx      context.Context
 	cancel   context.CancelCauseFunc
+}
+
+// output is where the rows of a reply go.
+type output interface {
+	add(ctx context.Context, rows ...store.Delta) error
+	flushed(ctx context.Context) error // waits until they are there
 }
 
 // finishTimeout is for one try of the end of a reply. It is tried again, but not for long once the server is stopping: what is
@@ -75,37 +83,47 @@ func (a *Advisor) finish(r *reply, end store.Finish) {
 	}
 }
 
-// generate reads the model into the log and returns how the reply ended, once all that was read is committed.
+// generate lets the model write and returns how the reply ended, once all that was read is committed. When the question asks for
+// it, the oldest turns are left out of a conversation that is longer than the model's context.
 func (a *Advisor) generate(r *reply) store.Finish {
-	request, err := a.request(r)
+	request, turns, err := a.request(r)
 	if err != nil {
 		return a.stopped(r, err)
 	}
+	said := newComposer(func(rows ...store.Delta) error { return r.out.add(r.ctx, rows...) })
 	end := store.Finish{Status: store.ResponseCompleted}
-	open, finish := false, ""
-	for delta, err := range r.provider.Stream(r.ctx, request) {
-		if err != nil {
-			return a.stopped(r, err)
-		}
-		if delta.Usage != nil {
-			u := store.Usage(*delta.Usage)
-			end.Usage = &u
-		}
-		if delta.Finish != "" {
-			finish = delta.Finish
-		}
-		if delta.Text == "" {
-			continue
-		}
-		if !open {
-			open = true
-			if err := r.add(store.Delta{Kind: store.DeltaItem, ItemID: store.NewID(), Text: "message"},
-				store.Delta{Kind: store.DeltaPart, Text: "output_text"}); err != nil {
-				return a.stopped(r, err)
+	stopped := func(err error) store.Finish {
+		usage, dropped := end.Usage, end.DroppedTurns
+		end = a.stopped(r, err)
+		end.Usage, end.DroppedTurns = usage, dropped
+		return end
+	}
+	fixed := len(request.Messages) // the instructions
+	finish := ""
+	for again := true; again; {
+		again = false
+		request.Messages = append(request.Messages[:fixed:fixed], turns.messages...)
+		for delta, err := range r.provider.Stream(r.ctx, request) {
+			if tooLong(err) && r.question.Truncate && said.empty() {
+				if dropped := turns.drop(); dropped > 0 {
+					end.DroppedTurns += dropped
+					again = true
+					break
+				}
 			}
-		}
-		if err := r.add(store.Delta{Kind: store.DeltaText, Text: store.CleanText(delta.Text)}); err != nil {
-			return a.stopped(r, err)
+			if err != nil {
+				return stopped(err)
+			}
+			if delta.Usage != nil {
+				u := store.Usage(*delta.Usage)
+				end.Usage = &u
+			}
+			if delta.Finish != "" {
+				finish = delta.Finish
+			}
+			if err := said.write(delta); err != nil {
+				return stopped(err)
+			}
 		}
 	}
 	switch finish {
@@ -114,15 +132,19 @@ func (a *Advisor) generate(r *reply) store.Finish {
 	case llm.FinishContentFilter:
 		end.Status, end.IncompleteReason = store.ResponseIncomplete, ReasonContentFilter
 	}
-	if open && end.Status == store.ResponseCompleted {
-		if err := r.add(store.Delta{Kind: store.DeltaPartDone}, store.Delta{Kind: store.DeltaItemDone}); err != nil {
-			return a.stopped(r, err)
-		}
+	if err := said.end(end.Status == store.ResponseCompleted); err != nil {
+		return stopped(err)
 	}
-	if err := r.log.flushed(r.ctx); err != nil {
-		return a.stopped(r, err)
+	if err := r.out.flushed(r.ctx); err != nil {
+		return stopped(err)
 	}
 	return end
+}
+
+// tooLong reports whether a model was told more than its context holds.
+func tooLong(err error) bool {
+	var model *llm.Error
+	return errors.As(err, &model) && model.Code == llm.CodeContextExceeded
 }
 
 // stopped is the end of a reply that could not be finished because of err.
@@ -132,7 +154,7 @@ func (a *Advisor) stopped(r *reply, err error) store.Finish {
 		a.Log.Info("a reply was interrupted", "response", r.ID, "cause", cause)
 		ctx, cancel := context.WithTimeout(context.WithoutCancel(r.ctx), finishTimeout)
 		defer cancel()
-		if err := r.log.flushed(ctx); err != nil {
+		if err := r.out.flushed(ctx); err != nil {
 			a.Log.Warn("the last words of an interrupted reply were not kept", "response", r.ID, "error", err)
 		}
 		if cause == errCancelled {
@@ -145,26 +167,23 @@ func (a *Advisor) stopped(r *reply, err error) store.Finish {
 	var model *llm.Error
 	if errors.As(err, &model) {
 		failure = &store.ResponseError{Code: "model_error", Message: model.Error()}
+		if tooLong(err) {
+			failure.Code = llm.CodeContextExceeded // OpenAI's word, too
+		}
 	}
-	if err := r.log.flushed(r.ctx); err != nil {
+	if err := r.out.flushed(r.ctx); err != nil {
 		a.Log.Warn("the last words of a failed reply were not kept", "response", r.ID, "error", err)
 	}
 	return store.Finish{Status: store.ResponseFailed, Error: failure}
 }
 
-func (r *reply) add(rows ...store.Delta) error {
-	for _, d := range rows {
-		if err := r.log.add(r.ctx, d); err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
-// request is what the model is told: the instructions, the lab's notes and the conversation up to the question.
-func (a *Advisor) request(r *reply) (llm.Request, error) {
+// request is what the model is told, without the conversation up to the question, which is the dialogue: the lab's notes and the
+// instructions.
+func (a *Advisor) request(r *reply) (llm.Request, *dialogue, error) {
 	q := r.question
-	request := llm.Request{Model: r.Model, Temperature: q.Temperature, TopP: q.TopP, MaxOutputTokens: q.MaxTokens}
+	request := llm.Request{Model: r.Model, Tools: q.Tools, ToolChoice: q.ToolChoice, ParallelToolCalls: q.ParallelToolCalls, Format: q.Format,
+		ReasoningEffort: q.ReasoningEffort, Verbosity: q.Verbosity, Temperature: q.Temperature, TopP: q.TopP,
+		PresencePenalty: q.PresencePenalty, FrequencyPenalty: q.FrequencyPenalty, MaxOutputTokens: q.MaxOutputTokens}
 	notes, err := a.Notes.Read(r.ctx)
 	if err != nil {
 		a.Log.Warn("answering without the lab's notes", "error", err)
@@ -173,27 +192,12 @@ func (a *Advisor) request(r *reply) (llm.Request, error) {
 	if system := joined(q.Instructions, notes.Instructions()); system != "" {
 		request.Messages = append(request.Messages, llm.Message{Role: llm.RoleSystem, Text: system})
 	}
-	history, err := a.history(r)
+	history, err := r.history()
 	if err != nil {
-		return request, fmt.Errorf("the conversation could not be read: %w", err)
+		return request, nil, fmt.Errorf("the conversation could not be read: %w", err)
 	}
-	request.Messages = append(request.Messages, history...)
-	return request, nil
-}
-
-// history is what the reply answers, as a model reads it.
-func (a *Advisor) history(r *reply) ([]llm.Message, error) {
-	messages, err := a.read(r)
-	if err != nil {
-		return nil, err
-	}
-	var list []llm.Message
-	for _, m := range messages {
-		if m.Content != "" {
-			list = append(list, llm.Message{Role: m.Role, Text: m.Content})
-		}
-	}
-	return list, nil
+	turns, err := newDialogue(history, len(q.Input))
+	return request, turns, err
 }
 
 // read reads what the reply answers, as often as it takes.
@@ -217,7 +221,7 @@ func (a *Advisor) read(r *reply) ([]store.Message, error) {
 func title(input []store.NewMessage) string {
 	const longest = 80
 	for _, m := range input {
-		if m.Role != llm.RoleUser {
+		if it, err := (store.Message{Role: m.Role, Item: m.Item}).Typed(); err != nil || m.Role != llm.RoleUser || it.Type != store.ItemMessage {
 			continue
 		}
 		line, _, _ := strings.Cut(strings.TrimSpace(m.Content), "\n")

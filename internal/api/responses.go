@@ -30,7 +30,7 @@ func (a *API) createResponse(w http.ResponseWriter, r *http.Request) error {
 		return badRequest("input", "input is missing")
 	}
 	question := advisor.Question{Input: input, Model: q.Model, Instructions: q.Instructions, Request: q.echo(),
-		Temperature: q.Temperature, TopP: q.TopP, MaxTokens: q.MaxOutputTokens}
+		Temperature: q.Temperature, TopP: q.TopP, MaxOutputTokens: q.MaxOutputTokens}
 	if question.ConversationID, question.Expect, err = q.conversation(); err != nil {
 		return err
 	}

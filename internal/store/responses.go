@@ -52,6 +52,7 @@ type Response struct {
 	Usage            *Usage          // nil until known
 	Error            *ResponseError  // nil unless failed
 	IncompleteReason string
+	DroppedTurns     int // of the conversation's beginning, that did not fit the model's context
 	CreatedAt        time.Time
 	EndedAt          time.Time // zero while it runs
 }
@@ -87,6 +88,13 @@ type Finish struct {
 	Usage            *Usage
 	Error            *ResponseError
 	IncompleteReason string
+	DroppedTurns     int
+}
+
+// keptUsage is Usage as it is kept, with what else is counted of a reply.
+type keptUsage struct {
+	*Usage
+	DroppedTurns int `json:"dropped_turns,omitempty"`
 }
 
 // StartResponse keeps the input and reserves the reply's place, in one transaction: afterwards the question is in the
@@ -585,12 +593,14 @@ func scanResponseAnd(row pgx.CollectableRow, more ...any) (r Response, err error
 	return r, r.Decode(usage, failure)
 }
 
-// Decode sets Usage and Error from their JSON; nil or empty leaves them nil. It is for both engines.
+// Decode sets Usage, DroppedTurns and Error from their JSON; nil or empty leaves them nil. It is for both engines.
 func (r *Response) Decode(usage, failure []byte) error {
 	if len(usage) > 0 {
-		if err := json.Unmarshal(usage, &r.Usage); err != nil {
+		var kept keptUsage
+		if err := json.Unmarshal(usage, &kept); err != nil {
 			return err
 		}
+		r.Usage, r.DroppedTurns = kept.Usage, kept.DroppedTurns
 	}
 	if len(failure) > 0 {
 		return json.Unmarshal(failure, &r.Error)
@@ -600,8 +610,8 @@ func (r *Response) Decode(usage, failure []byte) error {
 
 // Encode is the inverse of [Response.Decode]; what is nil stays nil. It is for both engines.
 func (f Finish) Encode() (usage, failure json.RawMessage, err error) {
-	if f.Usage != nil {
-		if usage, err = json.Marshal(f.Usage); err != nil {
+	if f.Usage != nil || f.DroppedTurns > 0 {
+		if usage, err = json.Marshal(keptUsage{f.Usage, f.DroppedTurns}); err != nil {
 			return nil, nil, err
 		}
 	}

@@ -1,0 +1,184 @@
+package advisor
+
+import (
+	"encoding/base64"
+	"encoding/json"
+	"strings"
+	"unicode/utf8"
+
+	"git.georgsen.dk/hwlab/internal/llm"
+	"git.georgsen.dk/hwlab/internal/store"
+)
+
+// dialogue is what the model is told of a conversation. It is always one that a model server takes: every call has its output
+// directly after it, and arguments are JSON. What cannot be made so is left out; the conversation goes on.
+type dialogue struct {
+	messages []llm.Message
+	turns    []int // the places in messages at which a turn begins; the last turn is what is answered
+}
+
+// newDialogue makes a dialogue of kept messages, of which the last input ones are the question. A call without an output or
+// with broken arguments is left out, and so is an output without a call, and what the model thought.
+func newDialogue(kept []store.Message, input int) (*dialogue, error) {
+	items := make([]store.Item, len(kept))
+	calls := map[string]int{}     // by id, those that wait for their output; a later one takes the id of an earlier
+	outputs := map[int]int{}      // by call
+	question := len(kept) - input // where it begins
+	for i, m := range kept {
+		var err error
+		if items[i], err = m.Typed(); err != nil {
+			return nil, err
+		}
+		switch it := items[i]; it.Type {
+		case store.ItemFunctionCall:
+			if it.Arguments == "" {
+				items[i].Arguments = "{}" // of a function without parameters
+			}
+			if it.CallID != "" && it.Name != "" && isObject(items[i].Arguments) {
+				calls[it.CallID] = i
+			}
+		case store.ItemCallOutput:
+			if call, ok := calls[it.CallID]; ok {
+				outputs[call] = i
+				delete(calls, it.CallID)
+			}
+		}
+	}
+	d := &dialogue{}
+	var waiting []llm.Message // the outputs of the calls that the last message makes
+	for i, m := range kept {
+		it := items[i]
+		switch it.Type {
+		case store.ItemFunctionCall:
+			at, ok := outputs[i]
+			if !ok {
+				continue
+			}
+			last := len(d.messages) - 1
+			if len(waiting) == 0 && (last < 0 || d.messages[last].Role != llm.RoleAssistant || kept[i-1].ResponseID != m.ResponseID) {
+				d.messages = append(d.messages, llm.Message{Role: llm.RoleAssistant})
+				last++
+			}
+			d.messages[last].Calls = append(d.messages[last].Calls, llm.Call{Index: len(d.messages[last].Calls), ID: it.CallID, Name: it.Name, Arguments: it.Arguments})
+			output := newMessage(llm.RoleTool, items[at].Output, kept[at].Content)
+			output.CallID = it.CallID
+			waiting = append(waiting, output)
+		case store.ItemCallOutput: // a call after it is made knowing it
+			d.messages = append(d.messages, waiting...)
+			waiting = nil
+		case store.ItemMessage:
+			message := newMessage(m.Role, it.Content, "")
+			if message.Text == "" && message.Parts == nil {
+				continue
+			}
+			d.messages = append(d.messages, waiting...)
+			waiting = nil
+			if m.Role == llm.RoleUser && i <= question {
+				d.turns = append(d.turns, len(d.messages))
+			}
+			d.messages = append(d.messages, message)
+		}
+	}
+	d.messages = append(d.messages, waiting...)
+	return d, nil
+}
+
+func isObject(text string) bool {
+	return strings.HasPrefix(strings.TrimSpace(text), "{") && json.Valid([]byte(text))
+}
+
+// newMessage makes a message of parts, or of text where there are none. Texts alone are one text.
+func newMessage(role string, parts []store.Part, text string) llm.Message {
+	m := llm.Message{Role: role, Text: text}
+	var texts []string
+	plain := true
+	for _, p := range parts {
+		switch p.Type {
+		case store.PartInputImage:
+			m.Parts = append(m.Parts, llm.Part{ImageURL: p.ImageURL, Detail: p.Detail})
+			plain = false
+		case store.PartInputFile:
+			if text, ok := fileText(p); ok {
+				text = joined(p.Filename, text)
+				texts, m.Parts = append(texts, text), append(m.Parts, llm.Part{Text: text})
+				continue
+			}
+			m.Parts = append(m.Parts, llm.Part{FileName: p.Filename, FileData: pdfURL(p.FileData)})
+			plain = false
+		default:
+			if p.Text != "" {
+				texts, m.Parts = append(texts, p.Text), append(m.Parts, llm.Part{Text: p.Text})
+			}
+		}
+	}
+	if plain && len(parts) > 0 {
+		m.Text, m.Parts = strings.Join(texts, "\n\n"), nil
+	}
+	return m
+}
+
+// fileText is the text of a file that is text.
+func fileText(p store.Part) (string, bool) {
+	data := p.FileData
+	if i := strings.IndexByte(data, ','); i >= 0 { // a data URL
+		data = data[i+1:]
+	}
+	text, err := base64.StdEncoding.DecodeString(data)
+	return string(text), err == nil && utf8.Valid(text) && !strings.HasPrefix(string(text), "%PDF-")
+}
+
+// pdfURL is the data URL of a file that is not text.
+func pdfURL(data string) string {
+	if i := strings.IndexByte(data, ','); i >= 0 {
+		data = data[i+1:]
+	}
+	return "data:application/pdf;base64," + data
+}
+
+// drop leaves out the oldest turns, until at most two thirds of the dialogue are left, and returns how many; 0 when there is only
+// the last one. What the system says stays.
+func (d *dialogue) drop() (n int) {
+	all, size := 0, 0
+	for _, m := range d.messages {
+		all += weight(m)
+	}
+	size = all
+	for len(d.turns) > 1 && size > all/3*2 {
+		var kept []llm.Message
+		next := d.turns[1]
+		for _, m := range d.messages[:next] {
+			if m.Role == llm.RoleSystem {
+				kept = append(kept, m)
+			} else {
+				size -= weight(m)
+			}
+		}
+		gone := next - len(kept)
+		d.messages = append(kept, d.messages[next:]...)
+		d.turns = d.turns[1:]
+		for i := range d.turns {
+			d.turns[i] -= gone
+		}
+		n++
+	}
+	return n
+}
+
+// weight is about how many bytes of the model's context a message takes.
+func weight(m llm.Message) int {
+	const image, page = 4000, 50_000 // as text would; they are counted in other ways
+	n := len(m.Text)
+	for _, p := range m.Parts {
+		switch {
+		case p.ImageURL != "":
+			n += image
+		case p.FileData != "":
+			n += min(len(p.FileData), page)
+		}
+		n += len(p.Text)
+	}
+	for _, c := range m.Calls {
+		n += len(c.Name) + len(c.Arguments)
+	}
+	return n
+}
