@@ -9,6 +9,8 @@ import (
 	"net/http/httptest"
 	"os"
 	"os/exec"
+	"regexp"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -33,32 +35,63 @@ func TestVercelAI(t *testing.T) { run(t, "ai.mjs") }
 
 func TestAgents(t *testing.T) { run(t, "agents.mjs") }
 
+// The example of docs/api.md, as it stands there but for the address.
+func TestTheDocumentedClient(t *testing.T) {
+	text, err := os.ReadFile("../../docs/api.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, example, _ := strings.Cut(string(text), "\n```js\n")
+	example, _, found := strings.Cut(example, "\n```\n")
+	if !found {
+		t.Fatal("docs/api.md has no example in JavaScript")
+	}
+	eachEngine(t, func(t *testing.T, server string, settings ...string) {
+		example := strings.ReplaceAll(example, "http://127.0.0.1:8080", server)
+		if out := node(t, example, settings, "--input-type=module", "-"); !regexp.MustCompile(`^okmessage msg_\S+\nmessage msg_\S+\n$`).MatchString(out) {
+			t.Errorf("it prints %q", out)
+		}
+	})
+}
+
 // run runs a script against a server on each engine.
 func run(t *testing.T, script string) {
-	node, err := exec.LookPath("node")
+	eachEngine(t, func(t *testing.T, server string, settings ...string) {
+		node(t, "", append(settings, "OPENAI_BASE_URL="+server+"/v1"), script)
+	})
+}
+
+// eachEngine runs test with a server on each engine, and the settings with which a script reaches the server's model.
+func eachEngine(t *testing.T, test func(t *testing.T, server string, settings ...string)) {
+	testrecord.Each(t, func(t *testing.T, record testrecord.Record) {
+		model := llmtest.New("test-model")
+		control := httptest.NewServer(newControl(model))
+		defer control.Close()
+		test(t, serve(t, record, model), "MODEL_CONTROL="+control.URL)
+	})
+}
+
+// node runs Node among the clients, and returns what it prints.
+func node(t *testing.T, stdin string, settings []string, args ...string) string {
+	program, err := exec.LookPath("node")
 	if err != nil {
 		t.Fatal("Node is not in PATH; scripts/test-deps installs it")
 	}
 	if _, err := os.Stat("testdata/node_modules/openai"); err != nil {
 		t.Fatal("the clients are not installed; scripts/test-deps does it")
 	}
-	testrecord.Each(t, func(t *testing.T, record testrecord.Record) {
-		model := llmtest.New("test-model")
-		server := serve(t, record, model)
-		control := httptest.NewServer(newControl(model))
-		defer control.Close()
-		ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
-		defer cancel()
-		cmd := exec.CommandContext(ctx, node, script)
-		cmd.Dir = "testdata"
-		// Nothing of this process's own settings; no script reaches beyond this machine.
-		cmd.Env = []string{"PATH=" + os.Getenv("PATH"), "HOME=" + t.TempDir(), "OPENAI_BASE_URL=" + server + "/v1", "OPENAI_API_KEY=none",
-			"OPENAI_AGENTS_DISABLE_TRACING=1", "MODEL_CONTROL=" + control.URL}
-		out, err := cmd.CombinedOutput()
-		if err != nil {
-			t.Errorf("%s: %v\n%s", script, err, out)
-		}
-	})
+	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
+	defer cancel()
+	cmd := exec.CommandContext(ctx, program, args...)
+	cmd.Dir = "testdata"
+	cmd.Stdin = strings.NewReader(stdin)
+	// Nothing of this process's own settings; no script reaches beyond this machine.
+	cmd.Env = append([]string{"PATH=" + os.Getenv("PATH"), "HOME=" + t.TempDir(), "OPENAI_API_KEY=none", "OPENAI_AGENTS_DISABLE_TRACING=1"}, settings...)
+	out, err := cmd.CombinedOutput()
+	if err != nil {
+		t.Errorf("node %q: %v\n%s", args, err, out)
+	}
+	return string(out)
 }
 
 // serve starts a server and returns its URL.
