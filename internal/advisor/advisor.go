@@ -164,6 +164,9 @@ func (a *Advisor) Stop(ctx context.Context) error {
 // ErrStopping is returned by Ask once Stop was called.
 var ErrStopping = errors.New("advisor: the server is stopping")
 
+// ErrDeleted is returned by Ask for a question that was asked before with the same key, and whose reply was deleted since.
+var ErrDeleted = errors.New("advisor: the reply to this question was deleted")
+
 // Question is what is asked.
 type Question struct {
 	// Where: in a conversation, or after an earlier reply, or, with neither, in a new unlisted conversation.
@@ -196,7 +199,7 @@ type Question struct {
 // Ask keeps the question and starts the reply. When it returns without an error the question is in the record, and the
 // answer is being written whether or not anyone follows it; even a model that cannot be reached is then an end of the
 // reply, not an error. A question that was asked before with the same key gives the reply of the first time. Errors are the
-// store's and [llm.UnknownModelError], and nothing was kept.
+// store's, [llm.UnknownModelError], [ErrStopping] and [ErrDeleted], and nothing was kept.
 func (a *Advisor) Ask(ctx context.Context, q Question) (store.Response, error) {
 	provider, model, err := a.Models.Resolve(ctx, q.Model)
 	if err != nil {
@@ -230,7 +233,9 @@ func (a *Advisor) Ask(ctx context.Context, q Question) (store.Response, error) {
 		s.work.Done()
 	}
 	if errors.As(err, &repeated) {
-		r, _, err = a.Record.ReadLog(ctx, repeated.ResponseID, 0)
+		if r, _, err = a.Record.ReadLog(ctx, repeated.ResponseID, 0); errors.Is(err, store.ErrNotFound) {
+			err = ErrDeleted
+		}
 	}
 	return r, err
 }

@@ -96,6 +96,9 @@ func toError(err error) *Error {
 			Message: "this Idempotency-Key came with another request before; a new request wants a new key"}
 	case errors.As(err, &model):
 		return &Error{Status: http.StatusBadRequest, Code: "model_not_found", Param: "model", Message: model.Error()}
+	case errors.Is(err, advisor.ErrDeleted):
+		return &Error{Status: http.StatusNotFound, Code: "not_found", Param: "Idempotency-Key",
+			Message: "the reply to the request that first came with this Idempotency-Key was deleted"}
 	case errors.Is(err, store.ErrNotFound):
 		return &Error{Status: http.StatusNotFound, Code: "not_found", Message: "it is not there"}
 	case errors.Is(err, advisor.ErrStopping), errors.Is(err, store.ErrFenced):

@@ -129,7 +129,9 @@ func (q ThreadQuery) Ranges(line []Stretch) []Stretch {
 	var out []Stretch
 	for _, r := range line {
 		if q.After != nil && !q.After.Before(r.From) {
-			r.From = Position{q.After.Seq, q.After.Idx + 1}
+			if r.From = (Position{q.After.Seq + 1, 0}); q.After.Idx < lastPosition.Idx {
+				r.From = Position{q.After.Seq, q.After.Idx + 1}
+			}
 		}
 		if q.Before != nil && !r.To.Before(*q.Before) {
 			r.To = Position{q.Before.Seq, q.Before.Idx - 1}

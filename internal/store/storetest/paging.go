@@ -2,6 +2,7 @@ package storetest
 
 import (
 	"fmt"
+	"math"
 	"slices"
 	"strings"
 	"testing"
@@ -205,12 +206,13 @@ func emptyRanges(t *testing.T, r *record) {
 	r.fill(t, conversation, 5)
 	at := func(seq int64) *store.Position { return &store.Position{Seq: seq} }
 	for name, q := range map[string]store.ThreadQuery{
-		"after the last":   {After: at(5)},
-		"before the first": {Before: at(1)},
-		"between two":      {After: at(2), Before: at(3)},
-		"turned round":     {After: at(4), Before: at(2)},
-		"up to nothing":    {Tip: at(0)},
-		"far after":        {After: at(1 << 62), Newest: true},
+		"after the last":    {After: at(5)},
+		"before the first":  {Before: at(1)},
+		"between two":       {After: at(2), Before: at(3)},
+		"turned round":      {After: at(4), Before: at(2)},
+		"up to nothing":     {Tip: at(0)},
+		"far after":         {After: at(1 << 62), Newest: true},
+		"after a whole seq": {After: &store.Position{Seq: 5, Idx: math.MaxInt32}},
 	} {
 		for _, limit := range []int{0, 1, 100} {
 			q.ConversationID, q.Limit = conversation, limit
