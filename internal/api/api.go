@@ -126,6 +126,7 @@ func (a *API) routes() map[string]func(http.ResponseWriter, *http.Request) error
 		"GET /v1/conversations/{id}/items/{item}":    a.getItem,
 		"DELETE /v1/conversations/{id}/items/{item}": a.deleteItem,
 		"GET /v1/models":                             a.listModels,
+		"GET /v1/models/{id}":                        a.getModel,
 		"GET /v1/lab":                                a.getLab,
 	}
 }

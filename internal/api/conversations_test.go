@@ -147,9 +147,16 @@ func TestBadRequestsNameTheField(t *testing.T) {
 
 func TestModelsAreListed(t *testing.T) {
 	each(t, func(t *testing.T, s *server) {
+		s.model.SetModels("test-model", "hf.co/some/model:Q4")
 		o := s.ok("GET", "/v1/models", nil)
-		if o.str("data", 0, "id") != "test-model" || o.at("data", 0, "default") != true || o.str("data", 1, "id") != "offline" {
+		if o.str("data", 0, "id") != "test-model" || o.at("data", 0, "default") != true || o.str("data", 2, "id") != "offline" {
 			t.Errorf("the models are %v", o)
+		}
+		if o := s.ok("GET", "/v1/models/hf.co%2Fsome%2Fmodel:Q4", nil); o.str("id") != "hf.co/some/model:Q4" {
+			t.Errorf("one is %v", o)
+		}
+		if status, o := s.do("GET", "/v1/models/nope", nil); status != 404 {
+			t.Errorf("one that is not there is answered %d %v", status, o)
 		}
 	})
 }

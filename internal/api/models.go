@@ -1,7 +1,9 @@
 package api
 
 import (
+	"context"
 	"net/http"
+	"slices"
 
 	"git.georgsen.dk/hwlab/internal/lab"
 )
@@ -15,15 +17,15 @@ type modelObject struct {
 	Default bool   `json:"default,omitempty"`
 }
 
-// listModels is GET /v1/models.
-func (a *API) listModels(w http.ResponseWriter, r *http.Request) error {
-	models, err := a.Models.Models(r.Context())
+// models are what can be asked, best first.
+func (a *API) models(ctx context.Context) ([]modelObject, error) {
+	models, err := a.Models.Models(ctx)
 	if err != nil {
-		return err
+		return nil, err
 	}
-	_, standard, err := a.Models.Resolve(r.Context(), "")
+	_, standard, err := a.Models.Resolve(ctx, "")
 	if err != nil {
-		return err
+		return nil, err
 	}
 	data := []modelObject{}
 	for _, m := range models {
@@ -33,7 +35,30 @@ func (a *API) listModels(w http.ResponseWriter, r *http.Request) error {
 		}
 		data = append(data, o)
 	}
+	return data, nil
+}
+
+// listModels is GET /v1/models.
+func (a *API) listModels(w http.ResponseWriter, r *http.Request) error {
+	data, err := a.models(r.Context())
+	if err != nil {
+		return err
+	}
 	writeJSON(w, http.StatusOK, map[string]any{"object": "list", "data": data})
+	return nil
+}
+
+// getModel is GET /v1/models/{id}.
+func (a *API) getModel(w http.ResponseWriter, r *http.Request) error {
+	data, err := a.models(r.Context())
+	if err != nil {
+		return err
+	}
+	i := slices.IndexFunc(data, func(m modelObject) bool { return m.ID == r.PathValue("id") })
+	if i < 0 {
+		return notFound("model", r.PathValue("id"))
+	}
+	writeJSON(w, http.StatusOK, data[i])
 	return nil
 }
 

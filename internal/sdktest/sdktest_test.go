@@ -132,8 +132,14 @@ func newControl(model *llmtest.Fake) http.Handler {
 	mux := http.NewServeMux()
 	mux.HandleFunc("POST /script", func(w http.ResponseWriter, r *http.Request) {
 		var steps []struct {
-			Text, Gate, Finish, Error string
-			Usage                     *llm.Usage
+			Text, Reasoning, Refusal, Gate, Finish, Error string
+
+			Usage *llm.Usage
+			Call  *struct {
+				Index     int
+				ID, Name  string
+				Arguments []string
+			}
 		}
 		if err := json.NewDecoder(r.Body).Decode(&steps); err != nil {
 			http.Error(w, err.Error(), http.StatusBadRequest)
@@ -141,7 +147,11 @@ func newControl(model *llmtest.Fake) http.Handler {
 		}
 		var script []llmtest.Step
 		for _, s := range steps {
-			step := llmtest.Step{Text: s.Text, Usage: s.Usage, Finish: s.Finish}
+			if s.Call != nil {
+				script = append(script, llmtest.Call(s.Call.Index, s.Call.ID, s.Call.Name, s.Call.Arguments...)...)
+				continue
+			}
+			step := llmtest.Step{Text: s.Text, Reasoning: s.Reasoning, Refusal: s.Refusal, Usage: s.Usage, Finish: s.Finish}
 			if s.Gate != "" {
 				step.Gate = gate(s.Gate)
 			}

@@ -116,7 +116,7 @@ type answer struct {
 }
 
 func newAnswer(t testing.TB, r *http.Request) *answer {
-	return &answer{t: t, method: r.Method, path: r.URL.Path}
+	return &answer{t: t, method: r.Method, path: r.URL.EscapedPath()}
 }
 
 func (a *answer) fail(format string, args ...any) {

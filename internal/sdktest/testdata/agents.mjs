@@ -2,7 +2,7 @@
 
 import assert from 'node:assert/strict';
 import test from 'node:test';
-import { Agent, run } from '@openai/agents';
+import { Agent, OpenAIConversationsSession, run } from '@openai/agents';
 import { says, told } from './model.mjs';
 
 const agent = new Agent({ name: 'Advisor', instructions: 'Be brief.', model: 'test-model' });
@@ -22,4 +22,20 @@ test('a run, streamed', async () => {
   await r.completed;
   assert.equal(shown, 'One two.');
   assert.equal(r.finalOutput, 'One two.');
+});
+
+test('a session that is kept', async () => {
+  const session = new OpenAIConversationsSession();
+  await says({ text: 'An apple.' });
+  await run(agent, 'Name a fruit.', { session });
+  await run(agent, 'And now?', { session });
+  assert.deepEqual((await told()).map((m) => m.Text), ['Be brief.', 'Name a fruit.', 'An apple.', 'And now?']);
+
+  const again = new OpenAIConversationsSession({ conversationId: await session.getSessionId() });
+  const texts = (items) => items.map((i) => i.content[0].text);
+  assert.deepEqual(texts(await again.getItems()), ['Name a fruit.', 'An apple.', 'And now?', 'ok']);
+  assert.deepEqual(texts(await again.getItems(2)), ['And now?', 'ok']);
+  assert.equal((await again.popItem()).content[0].text, 'ok');
+  assert.equal((await again.getItems()).length, 3);
+  await again.clearSession();
 });

@@ -6,7 +6,8 @@ async function control(method, path, body) {
   return answer;
 }
 
-// The next reply is these steps: {text}, {gate}, {finish}, {error}. With none left the model says "ok".
+// The next reply is these steps: {text}, {reasoning}, {refusal}, {call: {id, name, arguments: [...]}}, {usage}, {gate},
+// {finish}, {error}. With none left the model says "ok".
 export const says = (...steps) => control('POST', '/script', steps);
 
 // Lets the replies go on that wait at {gate: name}.

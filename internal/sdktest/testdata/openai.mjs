@@ -20,10 +20,11 @@ const texts = (items) => items.map((i) => `${i.role}: ${i.content[0].text}`);
 test('models', async () => {
   const ids = (await all(client.models.list())).map((m) => m.id);
   assert.ok(ids.includes(model), `${ids}`);
+  assert.equal((await client.models.retrieve(model)).id, model);
 });
 
 test('a text', async () => {
-  await says({ text: 'Forty-' }, { text: 'two.' }, { Usage: { InputTokens: 7, CachedTokens: 2, OutputTokens: 3 } });
+  await says({ text: 'Forty-' }, { text: 'two.' }, { usage: { InputTokens: 7, CachedTokens: 2, OutputTokens: 3 } });
   const r = await client.responses.create({ model, input: 'What is it?', instructions: 'Be brief.', temperature: 0.5, metadata: { a: 'b' } });
   assert.equal(r.output_text, 'Forty-two.');
   assert.equal(r.status, 'completed');
@@ -55,6 +56,32 @@ test('a conversation, its whole life', async () => {
   assert.deepEqual((await client.conversations.retrieve(c.id)).metadata, { rack: '3' });
   assert.deepEqual(await client.conversations.delete(c.id), { id: c.id, object: 'conversation.deleted', deleted: true });
   await assert.rejects(client.conversations.retrieve(c.id), OpenAI.NotFoundError);
+});
+
+test('items, one by one', async () => {
+  const c = await client.conversations.create();
+  const added = await client.conversations.items.create(c.id, { items: [
+    { type: 'message', role: 'user', content: [{ type: 'input_text', text: 'one' }] },
+    { type: 'message', role: 'assistant', content: 'two' },
+    { type: 'function_call', call_id: 'call_1', name: 'look', arguments: '{}' },
+    { type: 'function_call_output', call_id: 'call_1', output: 'nothing' },
+  ] });
+  assert.deepEqual(added.data.map((i) => i.type), ['message', 'message', 'function_call', 'function_call_output']);
+  const first = await client.conversations.items.retrieve(added.data[0].id, { conversation_id: c.id });
+  assert.deepEqual(first, added.data[0]);
+  assert.equal((await client.conversations.items.delete(first.id, { conversation_id: c.id })).id, c.id);
+  await assert.rejects(client.conversations.items.retrieve(first.id, { conversation_id: c.id }), OpenAI.NotFoundError);
+  const left = await all(client.conversations.items.list(c.id, { order: 'asc', limit: 1 }));
+  assert.deepEqual(left.map((i) => i.id), added.data.slice(1).map((i) => i.id));
+});
+
+test('a reply, and what it was asked with, and its end', async () => {
+  const r = await client.responses.create({ model, input: [
+    { role: 'developer', content: 'Speak plainly.' }, { role: 'user', content: 'one' }, { role: 'user', content: 'two' }] });
+  const asked = await all(client.responses.inputItems.list(r.id, { order: 'asc', limit: 2 }));
+  assert.deepEqual(texts(asked), ['developer: Speak plainly.', 'user: one', 'user: two']);
+  await client.responses.delete(r.id);
+  await assert.rejects(client.responses.retrieve(r.id), OpenAI.NotFoundError);
 });
 
 test('a reply goes on from another', async () => {
