@@ -43,6 +43,7 @@ type Record interface {
 // Advisor writes replies.
 type Advisor interface {
 	Ask(ctx context.Context, q advisor.Question) (store.Response, error)
+	Answer(ctx context.Context, q advisor.Question) iter.Seq2[advisor.Step, error]
 	Follow(ctx context.Context, responseID string, from int) iter.Seq2[advisor.Step, error]
 	Cancel(ctx context.Context, responseID string) error
 	DeleteConversation(ctx context.Context, id string) error

@@ -115,8 +115,8 @@ func toError(err error) *Error {
 	return &Error{Status: http.StatusInternalServerError, Code: "internal", Message: "something went wrong here; the server's log says what"}
 }
 
-// checkText refuses JSON whose strings Go would silently change while decoding: bytes that are not UTF-8, and halves of a
-// surrogate pair alone. field is the field of the request that raw is the value of.
+// checkText refuses JSON with strings that no database can hold, or that Go would silently change while decoding: a NUL, bytes
+// that are not UTF-8, and halves of a surrogate pair alone. field is the field of the request that raw is the value of.
 func checkText(field string, raw []byte) error {
 	if !utf8.Valid(raw) {
 		return &Error{Status: http.StatusBadRequest, Code: "invalid_text", Param: field, Message: field + " cannot be kept: it has a byte that is not UTF-8"}
@@ -127,6 +127,9 @@ func checkText(field string, raw []byte) error {
 		}
 		i++ // at what is escaped
 		unit := codeUnit(raw[i:])
+		if unit == 0 {
+			return &Error{Status: http.StatusBadRequest, Code: "invalid_text", Param: field, Message: field + " cannot be kept: it has a NUL"}
+		}
 		if unit >= 0xD800 && unit < 0xDC00 && i+5 < len(raw) && raw[i+5] == '\\' {
 			if low := codeUnit(raw[i+6:]); low >= 0xDC00 && low < 0xE000 {
 				i += 10

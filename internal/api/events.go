@@ -191,14 +191,16 @@ func (t *transcript) close(r store.Response) ([]event, error) {
 // response is the reply as an object with the output so far. An item that no event has told of is not in it.
 func (t *transcript) response(r store.Response) (responseObject, error) {
 	output := t.output
-	if last := len(output) - 1; last >= 0 && output[last].Status == "in_progress" {
+	if len(output) > 0 {
 		t.put()
-		if r.Ended() {
-			output[last].Status = "incomplete"
+	}
+	for i := range output {
+		if r.Ended() && output[i].Status == "in_progress" {
+			output[i].Status = "incomplete"
 		}
-		if t.hidden {
-			output = output[:last]
-		}
+	}
+	if t.hidden {
+		output = output[:len(output)-1]
 	}
 	return newResponse(r, output)
 }

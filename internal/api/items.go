@@ -75,8 +75,11 @@ func (a *API) parseItem(ctx context.Context, field string, raw json.RawMessage) 
 		return m, err
 	}
 	kind := in.Type
-	if kind == "" && in.Role != "" {
+	switch {
+	case kind == "" && in.Role != "":
 		kind = store.ItemMessage
+	case kind == "" && in.ID != "":
+		kind = "item_reference"
 	}
 	switch kind {
 	case store.ItemMessage:

@@ -1,9 +1,11 @@
 package api
 
 import (
+	"cmp"
 	"encoding/json"
 	"time"
 
+	"git.georgsen.dk/hwlab/internal/llm"
 	"git.georgsen.dk/hwlab/internal/store"
 )
 
@@ -51,7 +53,8 @@ func newConversation(c store.ConversationSummary) conversationObject {
 		Pinned: c.Pinned, Archived: c.Archived, RunningResponseID: nullable(responseID, c.RunningID)}
 }
 
-// responseObject is the specification's response resource; every field it requires is there. Conversation is OpenAI's.
+// responseObject is the specification's response resource; every field it requires is there. Conversation and User are OpenAI's,
+// DroppedTurns is hwlab's own: how many turns truncation: auto has left out.
 type responseObject struct {
 	ID                 string             `json:"id"`
 	Object             string             `json:"object"` // response
@@ -65,11 +68,11 @@ type responseObject struct {
 	Instructions       *string            `json:"instructions"`
 	Output             []itemObject       `json:"output"`
 	Error              *responseError     `json:"error"`
-	Tools              []any              `json:"tools"`
-	ToolChoice         string             `json:"tool_choice"`
+	Tools              []toolObject       `json:"tools"`
+	ToolChoice         json.RawMessage    `json:"tool_choice"`
 	Truncation         string             `json:"truncation"`
 	ParallelToolCalls  bool               `json:"parallel_tool_calls"`
-	Text               map[string]any     `json:"text"`
+	Text               *textObject        `json:"text"`
 	TopP               float64            `json:"top_p"`
 	PresencePenalty    float64            `json:"presence_penalty"`
 	FrequencyPenalty   float64            `json:"frequency_penalty"`
@@ -85,6 +88,8 @@ type responseObject struct {
 	Metadata           map[string]string  `json:"metadata"`
 	SafetyIdentifier   *string            `json:"safety_identifier"`
 	PromptCacheKey     *string            `json:"prompt_cache_key"`
+	User               *string            `json:"user,omitempty"`
+	DroppedTurns       int                `json:"dropped_turns,omitempty"`
 }
 
 type incompleteDetails struct {
@@ -110,16 +115,20 @@ type usage struct {
 
 // newResponse is a reply as an object, with the output it has.
 func newResponse(r store.Response, output []itemObject) (responseObject, error) {
-	o := responseObject{ID: responseID + r.ID, Object: "response", CreatedAt: r.CreatedAt.Unix(), Status: string(r.Status), Model: r.Model,
-		PreviousResponseID: nullable(responseID, r.PreviousID), Output: output, Tools: []any{}, ToolChoice: "auto", Truncation: "disabled",
-		ParallelToolCalls: true, Text: map[string]any{"format": map[string]string{"type": "text"}}, TopP: 1, Temperature: 1, Store: true,
-		ServiceTier: "default", Metadata: map[string]string{}}
-	var e echo
+	e := echo{ToolChoice: marshal(llm.ChoiceAuto), Text: &textObject{Format: marshal(formatObject{"text"})}}
 	if err := json.Unmarshal(r.Request, &e); err != nil {
-		return o, err
+		return responseObject{}, err
 	}
-	o.Instructions, o.MaxOutputTokens, o.Reasoning = e.Instructions, e.MaxOutputTokens, e.Reasoning
-	o.SafetyIdentifier, o.PromptCacheKey, o.Background = e.SafetyIdentifier, e.PromptCacheKey, e.Background
+	o := responseObject{ID: responseID + r.ID, Object: "response", CreatedAt: r.CreatedAt.Unix(), Status: string(r.Status), Model: r.Model,
+		PreviousResponseID: nullable(responseID, r.PreviousID), Instructions: e.Instructions, Output: output, Tools: []toolObject{},
+		ToolChoice: e.ToolChoice, Truncation: cmp.Or(e.Truncation, "disabled"), ParallelToolCalls: e.ParallelToolCalls == nil || *e.ParallelToolCalls,
+		Text: e.Text, TopP: 1, PresencePenalty: e.PresencePenalty, FrequencyPenalty: e.FrequencyPenalty, Temperature: 1, Reasoning: e.Reasoning,
+		MaxOutputTokens: e.MaxOutputTokens, MaxToolCalls: e.MaxToolCalls, Store: !e.Unstored, Background: e.Background,
+		ServiceTier: cmp.Or(e.ServiceTier, "default"), Metadata: map[string]string{}, SafetyIdentifier: e.SafetyIdentifier,
+		PromptCacheKey: e.PromptCacheKey, User: e.User, DroppedTurns: r.DroppedTurns}
+	if e.Tools != nil {
+		o.Tools = e.Tools
+	}
 	if e.Metadata != nil {
 		o.Metadata = e.Metadata
 	}
@@ -155,6 +164,6 @@ func newResponse(r store.Response, output []itemObject) (responseObject, error) 
 
 // started is r as it was when it started, for the events that open its stream.
 func started(r store.Response) store.Response {
-	r.Status, r.Usage, r.Error, r.IncompleteReason, r.EndedAt = store.ResponseInProgress, nil, nil, "", time.Time{}
+	r.Status, r.Usage, r.Error, r.IncompleteReason, r.DroppedTurns, r.EndedAt = store.ResponseInProgress, nil, nil, "", 0, time.Time{}
 	return r
 }

@@ -3,7 +3,13 @@ package api
 import (
 	"bytes"
 	"encoding/json"
+	"fmt"
+	"regexp"
+	"slices"
+	"strings"
 	"unicode/utf8"
+
+	"git.georgsen.dk/hwlab/internal/llm"
 )
 
 // responseRequest is the body of POST /v1/responses. Hints that change nothing here are read so that they can be echoed.
@@ -12,27 +18,77 @@ type responseRequest struct {
 	Input              json.RawMessage   `json:"input"`
 	Conversation       json.RawMessage   `json:"conversation"`
 	PreviousResponseID string            `json:"previous_response_id"`
-	Instructions       string            `json:"instructions"`
+	Instructions       *string           `json:"instructions"`
 	Stream             bool              `json:"stream"`
+	StreamOptions      map[string]any    `json:"stream_options"`
 	Store              *bool             `json:"store"`
 	Background         bool              `json:"background"`
+	Include            []string          `json:"include"`
 	Metadata           map[string]string `json:"metadata"`
 	Temperature        *float64          `json:"temperature"`
 	TopP               *float64          `json:"top_p"`
-	MaxOutputTokens    *int              `json:"max_output_tokens"`
-	Truncation         string            `json:"truncation"`
-	PresencePenalty    float64           `json:"presence_penalty"`
-	FrequencyPenalty   float64           `json:"frequency_penalty"`
+	PresencePenalty    *float64          `json:"presence_penalty"`
+	FrequencyPenalty   *float64          `json:"frequency_penalty"`
 	TopLogprobs        int               `json:"top_logprobs"`
+	MaxOutputTokens    *int              `json:"max_output_tokens"`
+	MaxToolCalls       *int              `json:"max_tool_calls"`
+	Truncation         string            `json:"truncation"`
 	Tools              []json.RawMessage `json:"tools"`
+	ToolChoice         json.RawMessage   `json:"tool_choice"`
+	ParallelToolCalls  *bool             `json:"parallel_tool_calls"`
 	Text               struct {
-		Format struct {
-			Type string `json:"type"`
-		} `json:"format"`
+		Format    json.RawMessage `json:"format"`
+		Verbosity string          `json:"verbosity"`
 	} `json:"text"`
 	Reasoning        *reasoning `json:"reasoning"`
+	ServiceTier      string     `json:"service_tier"`
 	SafetyIdentifier *string    `json:"safety_identifier"`
 	PromptCacheKey   *string    `json:"prompt_cache_key"`
+	User             *string    `json:"user"`
+
+	refusedFields
+}
+
+// refusedFields are fields that other APIs, or OpenAI's hosted service, have, that change the answer and that are not had here.
+type refusedFields struct {
+	Prompt              json.RawMessage `json:"prompt"`
+	ContextManagement   json.RawMessage `json:"context_management"`
+	Messages            json.RawMessage `json:"messages"`
+	MaxTokens           json.RawMessage `json:"max_tokens"`
+	MaxCompletionTokens json.RawMessage `json:"max_completion_tokens"`
+	ResponseFormat      json.RawMessage `json:"response_format"`
+	Functions           json.RawMessage `json:"functions"`
+	FunctionCall        json.RawMessage `json:"function_call"`
+	ReasoningEffort     json.RawMessage `json:"reasoning_effort"`
+	Stop                json.RawMessage `json:"stop"`
+	Seed                json.RawMessage `json:"seed"`
+	N                   json.RawMessage `json:"n"`
+	LogitBias           json.RawMessage `json:"logit_bias"`
+	Logprobs            json.RawMessage `json:"logprobs"`
+}
+
+func (f refusedFields) check() error {
+	for _, field := range []struct {
+		name  string
+		value json.RawMessage
+		use   string // instead
+	}{
+		{"prompt", f.Prompt, "instructions"}, {"context_management", f.ContextManagement, "truncation"}, {"messages", f.Messages, "input"},
+		{"max_tokens", f.MaxTokens, "max_output_tokens"}, {"max_completion_tokens", f.MaxCompletionTokens, "max_output_tokens"},
+		{"response_format", f.ResponseFormat, "text.format"}, {"functions", f.Functions, "tools"}, {"function_call", f.FunctionCall, "tool_choice"},
+		{"reasoning_effort", f.ReasoningEffort, "reasoning.effort"}, {"stop", f.Stop, ""}, {"seed", f.Seed, ""}, {"n", f.N, ""},
+		{"logit_bias", f.LogitBias, ""}, {"logprobs", f.Logprobs, ""},
+	} {
+		if !given(field.value) {
+			continue
+		}
+		e := unsupported(field.name, field.name)
+		if field.use != "" {
+			e.Message += "; there is " + field.use
+		}
+		return e
+	}
+	return nil
 }
 
 type reasoning struct {
@@ -40,57 +96,291 @@ type reasoning struct {
 	Summary *string `json:"summary"`
 }
 
-// echo is what the response object repeats of its request. It is kept with the response.
+// echo is what the response object repeats of its request. It is kept with the response; what an older one lacks has its default.
 type echo struct {
-	Instructions     *string           `json:"instructions"`
-	Metadata         map[string]string `json:"metadata"`
-	Temperature      *float64          `json:"temperature"`
-	TopP             *float64          `json:"top_p"`
-	MaxOutputTokens  *int              `json:"max_output_tokens"`
-	Reasoning        *reasoning        `json:"reasoning"`
-	SafetyIdentifier *string           `json:"safety_identifier"`
-	PromptCacheKey   *string           `json:"prompt_cache_key"`
-	Background       bool              `json:"background"`
+	Instructions      *string           `json:"instructions"`
+	Metadata          map[string]string `json:"metadata"`
+	Temperature       *float64          `json:"temperature"`
+	TopP              *float64          `json:"top_p"`
+	PresencePenalty   float64           `json:"presence_penalty"`
+	FrequencyPenalty  float64           `json:"frequency_penalty"`
+	MaxOutputTokens   *int              `json:"max_output_tokens"`
+	MaxToolCalls      *int              `json:"max_tool_calls"`
+	Tools             []toolObject      `json:"tools"`
+	ToolChoice        json.RawMessage   `json:"tool_choice"`
+	ParallelToolCalls *bool             `json:"parallel_tool_calls"`
+	Text              *textObject       `json:"text"`
+	Reasoning         *reasoning        `json:"reasoning"`
+	Truncation        string            `json:"truncation"`
+	Unstored          bool              `json:"unstored,omitempty"`
+	Background        bool              `json:"background"`
+	ServiceTier       string            `json:"service_tier"`
+	SafetyIdentifier  *string           `json:"safety_identifier"`
+	PromptCacheKey    *string           `json:"prompt_cache_key"`
+	User              *string           `json:"user"`
 }
 
-func (q responseRequest) echo() json.RawMessage {
-	e := echo{Metadata: q.Metadata, Temperature: q.Temperature, TopP: q.TopP, MaxOutputTokens: q.MaxOutputTokens, Reasoning: q.Reasoning,
-		SafetyIdentifier: q.SafetyIdentifier, PromptCacheKey: q.PromptCacheKey, Background: q.Background}
-	if q.Instructions != "" {
-		e.Instructions = &q.Instructions
-	}
-	return marshal(e)
+// toolObject is the specification's function tool.
+type toolObject struct {
+	Type        string          `json:"type"` // function
+	Name        string          `json:"name"`
+	Description *string         `json:"description"`
+	Parameters  json.RawMessage `json:"parameters"`
+	Strict      *bool           `json:"strict"`
 }
 
-// check refuses what is wrong, and by its name what would change the answer and cannot be had.
+// textObject is the specification's text field.
+type textObject struct {
+	Format    json.RawMessage `json:"format"`
+	Verbosity string          `json:"verbosity,omitempty"`
+}
+
+type formatObject struct {
+	Type string `json:"type"` // text or json_object
+}
+
+type schemaObject struct {
+	Type        string          `json:"type"` // json_schema
+	Name        string          `json:"name"`
+	Description *string         `json:"description"`
+	Schema      json.RawMessage `json:"schema"`
+	Strict      bool            `json:"strict"`
+}
+
+// check refuses what is wrong, and by its name what would change the answer and cannot be had. What is not checked here is
+// checked where it is read.
 func (q responseRequest) check() error {
+	inside := func(v *float64, least, most float64) bool { return v == nil || *v >= least && *v <= most }
+	oneOf := func(param, value string, of ...string) error {
+		if value == "" || slices.Contains(of, value) {
+			return nil
+		}
+		return badRequest(param, "%s is one of %s, not %q", param, strings.Join(of, ", "), value)
+	}
+	short := func(param string, id *string) error {
+		if utf8.RuneCountInString(value(id)) > maxIdentifier {
+			return badRequest(param, "%s is longer than %d characters", param, maxIdentifier)
+		}
+		return nil
+	}
 	switch {
-	case q.Temperature != nil && (*q.Temperature < 0 || *q.Temperature > 2):
+	case !inside(q.Temperature, 0, 2):
 		return badRequest("temperature", "temperature must be from 0 to 2")
-	case q.TopP != nil && (*q.TopP < 0 || *q.TopP > 1):
+	case !inside(q.TopP, 0, 1):
 		return badRequest("top_p", "top_p must be from 0 to 1")
+	case !inside(q.PresencePenalty, -2, 2):
+		return badRequest("presence_penalty", "presence_penalty must be from -2 to 2")
+	case !inside(q.FrequencyPenalty, -2, 2):
+		return badRequest("frequency_penalty", "frequency_penalty must be from -2 to 2")
 	case q.MaxOutputTokens != nil && *q.MaxOutputTokens < 16:
 		return badRequest("max_output_tokens", "max_output_tokens must be at least 16")
-	case q.Truncation != "" && q.Truncation != "auto" && q.Truncation != "disabled":
-		return badRequest("truncation", "truncation is auto or disabled")
+	case q.MaxToolCalls != nil && *q.MaxToolCalls < 1:
+		return badRequest("max_tool_calls", "max_tool_calls must be at least 1")
 	case q.PreviousResponseID != "" && given(q.Conversation):
 		return badRequest("previous_response_id", "previous_response_id and conversation cannot be used together")
-	case q.Truncation == "auto":
-		return unsupported("truncation", "truncation: auto")
-	case q.Store != nil && !*q.Store:
-		return unsupported("store", "store: false")
-	case len(q.Tools) > 0:
-		return unsupported("tools", "tools")
-	case q.Text.Format.Type != "" && q.Text.Format.Type != "text":
-		return unsupported("text.format", "text.format "+q.Text.Format.Type)
-	case q.PresencePenalty != 0:
-		return unsupported("presence_penalty", "presence_penalty")
-	case q.FrequencyPenalty != 0:
-		return unsupported("frequency_penalty", "frequency_penalty")
+	case !q.stored() && q.Background:
+		return badRequest("background", "a reply in the background has to be kept: background cannot be used with store: false")
 	case q.TopLogprobs != 0:
 		return unsupported("top_logprobs", "top_logprobs")
 	}
-	return checkMetadata(q.Metadata)
+	errs := []error{
+		q.refusedFields.check(),
+		oneOf("truncation", q.Truncation, "auto", "disabled"),
+		oneOf("service_tier", q.ServiceTier, "auto", "default", "flex", "scale", "priority"),
+		oneOf("text.verbosity", q.Text.Verbosity, "low", "medium", "high"),
+		short("safety_identifier", q.SafetyIdentifier),
+		short("prompt_cache_key", q.PromptCacheKey),
+		checkMetadata(q.Metadata),
+	}
+	if r := q.Reasoning; r != nil {
+		errs = append(errs, oneOf("reasoning.effort", value(r.Effort), "none", "minimal", "low", "medium", "high", "xhigh"),
+			oneOf("reasoning.summary", value(r.Summary), "auto", "concise", "detailed"))
+	}
+	for i, name := range q.Include {
+		errs = append(errs, oneOf(fmt.Sprintf("include[%d]", i), name, "reasoning.encrypted_content", "message.output_text.logprobs",
+			"message.input_image.image_url", "file_search_call.results", "web_search_call.results", "web_search_call.action.sources",
+			"computer_call_output.output.image_url", "code_interpreter_call.outputs"))
+	}
+	for _, err := range errs {
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// maxIdentifier is the longest safety_identifier and prompt_cache_key, in characters.
+const maxIdentifier = 64
+
+// stored reports whether the reply is to be kept.
+func (q responseRequest) stored() bool { return q.Store == nil || *q.Store }
+
+func value(s *string) string {
+	if s == nil {
+		return ""
+	}
+	return *s
+}
+
+// toolName is what the specification allows as the name of a function.
+var toolName = regexp.MustCompile(`^[a-zA-Z0-9_-]{1,64}$`)
+
+// tools reads the tools, for the model and to be echoed.
+func (q responseRequest) tools() (tools []llm.Tool, objects []toolObject, err error) {
+	for i, raw := range q.Tools {
+		at := fmt.Sprintf("tools[%d]", i)
+		var o toolObject
+		if err := decode(at, raw, &o); err != nil {
+			return nil, nil, err
+		}
+		switch {
+		case o.Type == "":
+			return nil, nil, badRequest(at+".type", "%s.type is missing", at)
+		case o.Type != "function":
+			return nil, nil, unsupported(at+".type", "a tool of type "+o.Type)
+		case !toolName.MatchString(o.Name):
+			return nil, nil, badRequest(at+".name", "%s.name must have 1 to 64 letters, digits, _ or -", at)
+		case slices.ContainsFunc(objects, func(other toolObject) bool { return other.Name == o.Name }):
+			return nil, nil, badRequest(at+".name", "there are two tools with the name %s", o.Name)
+		}
+		if !given(o.Parameters) {
+			o.Parameters = nil
+		} else if o.Parameters[0] != '{' {
+			return nil, nil, badRequest(at+".parameters", "%s.parameters must be a JSON schema, which is an object", at)
+		}
+		objects = append(objects, o)
+		tools = append(tools, llm.Tool{Name: o.Name, Description: value(o.Description), Parameters: o.Parameters, Strict: o.Strict})
+	}
+	return tools, objects, nil
+}
+
+type functionChoice struct {
+	Type string `json:"type"` // function
+	Name string `json:"name"`
+}
+
+type allowedChoice struct {
+	Type  string           `json:"type"` // allowed_tools
+	Mode  string           `json:"mode"`
+	Tools []functionChoice `json:"tools"`
+}
+
+// toolChoice reads which of the tools are to be called, for the model and to be echoed. Where only some are allowed the model is
+// told of no others.
+func (q responseRequest) toolChoice(tools []llm.Tool) (choice llm.ToolChoice, allowed []llm.Tool, object json.RawMessage, err error) {
+	if !given(q.ToolChoice) {
+		return choice, tools, marshal(llm.ChoiceAuto), nil
+	}
+	has := func(name string) bool {
+		return slices.ContainsFunc(tools, func(t llm.Tool) bool { return t.Name == name })
+	}
+	mode := func(param, mode string) error {
+		switch {
+		case !slices.Contains([]string{llm.ChoiceNone, llm.ChoiceAuto, llm.ChoiceRequired}, mode):
+			return badRequest(param, "%s is one of none, auto, required, not %q", param, mode)
+		case mode == llm.ChoiceRequired && len(tools) == 0:
+			return badRequest(param, "a tool must be called, and there are no tools")
+		}
+		return nil
+	}
+	var text string
+	if json.Unmarshal(q.ToolChoice, &text) == nil {
+		return llm.ToolChoice{Mode: text}, tools, marshal(text), mode("tool_choice", text)
+	}
+	var o struct {
+		allowedChoice
+		Name string `json:"name"`
+	}
+	if err := decode("tool_choice", q.ToolChoice, &o); err != nil {
+		return choice, nil, nil, err
+	}
+	switch o.Type {
+	case "function":
+		if !has(o.Name) {
+			return choice, nil, nil, badRequest("tool_choice.name", "there is no tool %q", o.Name)
+		}
+		return llm.ToolChoice{Name: o.Name}, tools, marshal(functionChoice{o.Type, o.Name}), nil
+	case "allowed_tools":
+		if o.Mode == "" {
+			o.Mode = llm.ChoiceAuto
+		}
+		if err := mode("tool_choice.mode", o.Mode); err != nil {
+			return choice, nil, nil, err
+		}
+		if len(o.Tools) == 0 {
+			return choice, nil, nil, badRequest("tool_choice.tools", "tool_choice.tools is empty")
+		}
+		for i, t := range o.Tools {
+			at := fmt.Sprintf("tool_choice.tools[%d]", i)
+			if t.Type != "function" {
+				return choice, nil, nil, badRequest(at+".type", "%s.type must be function", at)
+			}
+			if !has(t.Name) {
+				return choice, nil, nil, badRequest(at+".name", "there is no tool %q", t.Name)
+			}
+		}
+		for _, t := range tools {
+			if slices.Contains(o.Tools, functionChoice{"function", t.Name}) {
+				allowed = append(allowed, t)
+			}
+		}
+		return llm.ToolChoice{Mode: o.Mode}, allowed, marshal(o.allowedChoice), nil
+	case "":
+		return choice, nil, nil, badRequest("tool_choice.type", "tool_choice.type is missing")
+	}
+	return choice, nil, nil, unsupported("tool_choice.type", "tool_choice of type "+o.Type)
+}
+
+// format reads the form that the text must have, for the model and to be echoed.
+func (q responseRequest) format() (*llm.Format, *textObject, error) {
+	text := &textObject{Format: marshal(formatObject{"text"}), Verbosity: q.Text.Verbosity}
+	if !given(q.Text.Format) {
+		return nil, text, nil
+	}
+	var in struct {
+		Type        string          `json:"type"`
+		Name        string          `json:"name"`
+		Description *string         `json:"description"`
+		Schema      json.RawMessage `json:"schema"`
+		Strict      *bool           `json:"strict"`
+	}
+	if err := decode("text.format", q.Text.Format, &in); err != nil {
+		return nil, nil, err
+	}
+	switch in.Type {
+	case "text":
+		return nil, text, nil
+	case "json_object":
+		text.Format = marshal(formatObject{in.Type})
+		return &llm.Format{Type: in.Type}, text, nil
+	case "json_schema":
+		switch {
+		case !toolName.MatchString(in.Name):
+			return nil, nil, badRequest("text.format.name", "text.format.name must have 1 to 64 letters, digits, _ or -")
+		case !given(in.Schema) || in.Schema[0] != '{':
+			return nil, nil, badRequest("text.format.schema", "text.format.schema must be a JSON schema, which is an object")
+		}
+		text.Format = marshal(schemaObject{in.Type, in.Name, in.Description, in.Schema, in.Strict != nil && *in.Strict})
+		return &llm.Format{Type: in.Type, Name: in.Name, Description: value(in.Description), Schema: in.Schema, Strict: in.Strict}, text, nil
+	case "":
+		return nil, nil, badRequest("text.format.type", "text.format.type is missing")
+	}
+	return nil, nil, badRequest("text.format.type", "text.format.type is one of text, json_object, json_schema, not %q", in.Type)
+}
+
+// echo is what the response repeats of the request, beside what tools, toolChoice and format return.
+func (q responseRequest) echo() echo {
+	e := echo{Instructions: q.Instructions, Metadata: q.Metadata, Temperature: q.Temperature, TopP: q.TopP, MaxOutputTokens: q.MaxOutputTokens,
+		MaxToolCalls: q.MaxToolCalls, ParallelToolCalls: q.ParallelToolCalls, Reasoning: q.Reasoning, Truncation: q.Truncation,
+		Unstored: !q.stored(), Background: q.Background, ServiceTier: q.ServiceTier, SafetyIdentifier: q.SafetyIdentifier,
+		PromptCacheKey: q.PromptCacheKey, User: q.User}
+	if q.PresencePenalty != nil {
+		e.PresencePenalty = *q.PresencePenalty
+	}
+	if q.FrequencyPenalty != nil {
+		e.FrequencyPenalty = *q.FrequencyPenalty
+	}
+	return e
 }
 
 func unsupported(param, what string) *Error {

@@ -5,10 +5,12 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
+	"iter"
 	"net/http"
 	"strconv"
 
 	"git.georgsen.dk/hwlab/internal/advisor"
+	"git.georgsen.dk/hwlab/internal/llm"
 	"git.georgsen.dk/hwlab/internal/store"
 )
 
@@ -22,59 +24,106 @@ func (a *API) createResponse(w http.ResponseWriter, r *http.Request) error {
 	if err := q.check(); err != nil {
 		return err
 	}
-	input, err := a.parseInput(r.Context(), "input", q.Input)
+	question, err := a.question(r, q)
 	if err != nil {
-		return err
-	}
-	if len(input) == 0 && q.PreviousResponseID == "" {
-		return badRequest("input", "input is missing")
-	}
-	question := advisor.Question{Input: input, Model: q.Model, Instructions: q.Instructions, Request: q.echo(),
-		Temperature: q.Temperature, TopP: q.TopP, MaxOutputTokens: q.MaxOutputTokens}
-	if question.ConversationID, question.Expect, err = q.conversation(); err != nil {
 		return err
 	}
 	if question.Key = r.Header.Get("Idempotency-Key"); len(question.Key) > maxKey {
 		return badRequest("Idempotency-Key", "Idempotency-Key is longer than %d characters", maxKey)
 	}
+	if !q.stored() {
+		if question.Key != "" {
+			return badRequest("Idempotency-Key", "an Idempotency-Key needs a reply that is kept: it cannot be used with store: false")
+		}
+		steps := a.Advisor.Answer(r.Context(), question)
+		if q.Stream {
+			return askError(a.stream(w, r, steps, -1), q)
+		}
+		return askError(a.waitResponse(w, steps), q)
+	}
 	sum := sha256.Sum256(body)
 	question.Fingerprint = hex.EncodeToString(sum[:])
-	if q.PreviousResponseID != "" {
-		if question.PreviousID = parseID(responseID, q.PreviousResponseID); question.PreviousID == "" {
-			return notFound("response", q.PreviousResponseID)
-		}
-	}
 	reply, err := a.Advisor.Ask(r.Context(), question)
-	if errors.Is(err, store.ErrNotFound) {
-		if question.PreviousID != "" {
-			e := notFound("response", q.PreviousResponseID)
-			e.Param = "previous_response_id"
-			return e
-		}
-		e := notFound("conversation", conversationID+question.ConversationID)
-		e.Param = "conversation"
-		return e
-	}
 	if err != nil {
-		return err
+		return askError(err, q)
 	}
 	switch {
 	case q.Stream:
-		return a.stream(w, r, reply.ID, -1)
+		return a.stream(w, r, a.Advisor.Follow(r.Context(), reply.ID, 0), -1)
 	case q.Background:
 		return a.sendResponse(w, r, reply.ID)
 	}
-	return a.waitResponse(w, r, reply.ID)
+	return a.waitResponse(w, a.Advisor.Follow(r.Context(), reply.ID, 0))
+}
+
+// question is what the advisor is asked. It refuses what is wrong with the request.
+func (a *API) question(r *http.Request, q responseRequest) (question advisor.Question, err error) {
+	if err := q.check(); err != nil {
+		return question, err
+	}
+	e := q.echo()
+	var tools []llm.Tool
+	if tools, e.Tools, err = q.tools(); err != nil {
+		return question, err
+	}
+	if question.ToolChoice, question.Tools, e.ToolChoice, err = q.toolChoice(tools); err != nil {
+		return question, err
+	}
+	if question.Format, e.Text, err = q.format(); err != nil {
+		return question, err
+	}
+	if question.ConversationID, question.Expect, err = q.conversation(); err != nil {
+		return question, err
+	}
+	if q.PreviousResponseID != "" {
+		if question.PreviousID = parseID(responseID, q.PreviousResponseID); question.PreviousID == "" {
+			return question, askError(store.ErrNotFound, q)
+		}
+	}
+	if question.Input, err = a.parseInput(r.Context(), "input", q.Input); err != nil {
+		return question, err
+	}
+	if len(question.Input) == 0 && question.PreviousID == "" && question.ConversationID == "" {
+		return question, badRequest("input", "input is missing")
+	}
+	question.Model, question.Instructions, question.Request = q.Model, value(q.Instructions), marshal(e)
+	question.Truncate, question.ParallelToolCalls, question.Verbosity = q.Truncation == "auto", q.ParallelToolCalls, q.Text.Verbosity
+	question.Temperature, question.TopP, question.MaxOutputTokens = q.Temperature, q.TopP, q.MaxOutputTokens
+	question.PresencePenalty, question.FrequencyPenalty = q.PresencePenalty, q.FrequencyPenalty
+	if q.Reasoning != nil {
+		question.ReasoningEffort = value(q.Reasoning.Effort)
+	}
+	return question, nil
+}
+
+// askError names the field of the request that an error of asking is about.
+func askError(err error, q responseRequest) error {
+	var e *Error
+	switch {
+	case errors.Is(err, store.ErrNotFound) && q.PreviousResponseID != "":
+		e = notFound("response", q.PreviousResponseID)
+		e.Param = "previous_response_id"
+	case errors.Is(err, store.ErrNotFound):
+		id, _, _ := q.conversation()
+		e = notFound("conversation", conversationID+id)
+		e.Param = "conversation"
+	case errors.Is(err, store.ErrReplyRunning) && q.PreviousResponseID != "":
+		e = toError(err)
+		e.Code, e.Param, e.Message = "response_in_progress", "previous_response_id", "that reply is being written; wait for its end"
+	default:
+		return err
+	}
+	return e
 }
 
 // maxKey is the longest Idempotency-Key, in bytes.
 const maxKey = 255
 
 // waitResponse answers with a reply once it has ended.
-func (a *API) waitResponse(w http.ResponseWriter, r *http.Request, id string) error {
+func (a *API) waitResponse(w http.ResponseWriter, steps iter.Seq2[advisor.Step, error]) error {
 	var reply store.Response
 	var log []store.Delta
-	for step, err := range a.Advisor.Follow(r.Context(), id, 0) {
+	for step, err := range steps {
 		if err != nil {
 			return err
 		}
@@ -89,7 +138,7 @@ func (a *API) cancelResponse(w http.ResponseWriter, r *http.Request) error {
 	id := parseID(responseID, r.PathValue("id"))
 	err := a.Advisor.Cancel(r.Context(), id)
 	if err == nil {
-		err = a.waitResponse(w, r, id)
+		err = a.waitResponse(w, a.Advisor.Follow(r.Context(), id, 0))
 	}
 	if errors.Is(err, store.ErrNotFound) {
 		return notFound("response", r.PathValue("id"))
@@ -125,7 +174,11 @@ func (a *API) getResponse(w http.ResponseWriter, r *http.Request) error {
 				return badRequest("Last-Event-ID", "Last-Event-ID must be a number")
 			}
 		}
-		return a.stream(w, r, id, after)
+		err = a.stream(w, r, a.Advisor.Follow(r.Context(), id, 0), after)
+		if errors.Is(err, store.ErrNotFound) {
+			return notFound("response", r.PathValue("id"))
+		}
+		return err
 	case "", "false":
 	default:
 		return badRequest("stream", "stream is true or false")
@@ -163,7 +216,7 @@ func writeResponse(w http.ResponseWriter, reply store.Response, log []store.Delt
 
 // stream sends the events of a reply with a sequence_number above after, as they are committed, to its end. The headers go
 // out with the first event, so that what is wrong before it has a status.
-func (a *API) stream(w http.ResponseWriter, r *http.Request, id string, after int) error {
+func (a *API) stream(w http.ResponseWriter, r *http.Request, steps iter.Seq2[advisor.Step, error], after int) error {
 	var t transcript
 	begun := false
 	send := func(events ...event) error {
@@ -178,11 +231,8 @@ func (a *API) stream(w http.ResponseWriter, r *http.Request, id string, after in
 		return nil
 	}
 	flush := http.NewResponseController(w).Flush
-	for step, err := range a.Advisor.Follow(r.Context(), id, 0) {
+	for step, err := range steps {
 		if err != nil && !begun {
-			if errors.Is(err, store.ErrNotFound) {
-				return notFound("response", r.PathValue("id"))
-			}
 			return err
 		}
 		if err != nil {
