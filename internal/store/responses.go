@@ -68,7 +68,8 @@ type NewResponse struct {
 	// Where it goes: a conversation, or the end of an earlier response, or, with neither, a new unlisted conversation.
 	ConversationID string
 	PreviousID     string
-	Expect         *int64 // with ConversationID: the Head the writer saw; nil: whatever it is
+	Expect         *int64  // with ConversationID: the Head the writer saw; nil: whatever it is
+	After          *string // with ConversationID: the message to go on from, "" for a new beginning; nil: the active branch's last
 
 	Input   []NewMessage
 	Model   string
@@ -98,7 +99,7 @@ type keptUsage struct {
 }
 
 // StartResponse keeps the input and reserves the reply's place, in one transaction: afterwards the question is in the
-// record whatever happens to the answer. It returns ErrNotFound for an unknown conversation or previous response,
+// record whatever happens to the answer. It returns ErrNotFound for an unknown conversation, previous response or message,
 // ErrReplyRunning when the conversation, or the previous response, has not finished answering, a [ConflictError] when the
 // conversation is not at n.Expect, ErrFenced, and what AppendMessages refuses. With a key that was used before nothing is
 // kept: it returns a [RepeatedError] for the same request, also when the two come at the same moment, and ErrKeyReused for
@@ -108,7 +109,7 @@ func (s *Store) StartResponse(ctx context.Context, n NewResponse) (Response, err
 		CheckText("key", n.Key)); err != nil {
 		return Response{}, err
 	}
-	if n.ConversationID != "" && !IsID(n.ConversationID) || n.PreviousID != "" && !IsID(n.PreviousID) {
+	if n.ConversationID != "" && !IsID(n.ConversationID) || n.PreviousID != "" && !IsID(n.PreviousID) || n.After != nil && *n.After != "" && !IsID(*n.After) {
 		return Response{}, ErrNotFound
 	}
 	r := Response{ID: cmp.Or(n.ID, NewID()), ConversationID: n.ConversationID, PreviousID: n.PreviousID, Model: n.Model, Request: n.Request,
@@ -209,6 +210,19 @@ func start(ctx context.Context, tx pgx.Tx, n NewResponse, r *Response) error {
 		}
 		if output && head == previousSeq {
 			parent = "" // it follows by itself
+		}
+	}
+
+	if n.ConversationID != "" && n.After != nil {
+		if parent = r.ConversationID; *n.After != "" {
+			err := tx.QueryRow(ctx, `SELECT id FROM messages WHERE id = $1::uuid AND conversation_id = $2::uuid`, *n.After, r.ConversationID).
+				Scan((*uuidText)(&parent))
+			if errors.Is(err, pgx.ErrNoRows) {
+				return ErrNotFound
+			}
+			if err != nil {
+				return err
+			}
 		}
 	}
 

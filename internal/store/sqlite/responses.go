@@ -12,7 +12,7 @@ import (
 )
 
 // StartResponse keeps the input and reserves the reply's place, in one transaction: afterwards the question is in the
-// record whatever happens to the answer. It returns [store.ErrNotFound] for an unknown conversation or previous response,
+// record whatever happens to the answer. It returns [store.ErrNotFound] for an unknown conversation, previous response or message,
 // [store.ErrReplyRunning] when the conversation, or the previous response, has not finished answering, a
 // [store.ConflictError] when the conversation is not at n.Expect, [store.ErrFenced], and what AppendMessages refuses. With a
 // key that was used before nothing is kept: it returns a [store.RepeatedError] for the same request, also when the two come
@@ -23,7 +23,8 @@ func (s *Store) StartResponse(ctx context.Context, n store.NewResponse) (store.R
 		store.CheckText("request", string(n.Request)), store.CheckText("key", n.Key)); err != nil {
 		return store.Response{}, err
 	}
-	if n.ConversationID != "" && !store.IsID(n.ConversationID) || n.PreviousID != "" && !store.IsID(n.PreviousID) {
+	if n.ConversationID != "" && !store.IsID(n.ConversationID) || n.PreviousID != "" && !store.IsID(n.PreviousID) ||
+		n.After != nil && *n.After != "" && !store.IsID(*n.After) {
 		return store.Response{}, store.ErrNotFound
 	}
 	r := store.Response{ID: cmp.Or(n.ID, store.NewID()), ConversationID: n.ConversationID, PreviousID: n.PreviousID, Model: n.Model, Request: n.Request,
@@ -115,6 +116,14 @@ func (t tx) start(n store.NewResponse, in []row, r *store.Response) error {
 		}
 		if output && head == previousSeq {
 			parent = "" // it follows by itself
+		}
+	}
+
+	if n.ConversationID != "" && n.After != nil {
+		if parent = r.ConversationID; *n.After != "" {
+			if err := t.get(`SELECT id FROM messages WHERE id = ? AND conversation_id = ?`, []any{*n.After, r.ConversationID}, &parent); err != nil {
+				return found(err)
+			}
 		}
 	}
 

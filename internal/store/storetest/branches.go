@@ -19,6 +19,7 @@ var branchTests = []test{
 	{"ARegenerateWithoutOutput", regenerateWithoutOutput},
 	{"AnAppendGoesOnWithTheActiveBranch", appendOnActive},
 	{"FromTheVeryBeginning", fromTheBeginning},
+	{"AfterAMessage", afterMessage},
 	{"WalkingTheBranches", walkingBranches},
 	{"SiblingsOfDeletedMessages", siblingsOfDeleted},
 	{"TheModelThatWroteAMessage", modelOfMessage},
@@ -252,6 +253,52 @@ func fromTheBeginning(t *testing.T, r *record) {
 		[]string{"q1 1/3", "a1", "q1b", "a1b"})
 	same(t, "through the second", r.choices(t, store.ThreadQuery{ConversationID: conversation, Through: second.ID}), []string{"q2 2/3", "a2"})
 	same(t, "through the last", r.choices(t, store.ThreadQuery{ConversationID: conversation, Through: fourth.ID}), []string{"a4 3/3"})
+}
+
+func afterMessage(t *testing.T, r *record) {
+	conversation, f := r.create(t), r.join(t)
+	beginning := ""
+	turn := func(after *string, input []store.NewMessage, answers ...string) store.Response {
+		return r.turn(t, store.NewResponse{Fence: f, ConversationID: conversation, After: after, Input: input}, answers...)
+	}
+	turn(&beginning, user("q1"), "a1") // of a conversation without messages, too
+	turn(nil, user("q2"), "a2")
+	messages := r.get(t, conversation).Messages
+	walk := func(want ...string) {
+		t.Helper()
+		same(t, "the active branch", r.choices(t, store.ThreadQuery{ConversationID: conversation}), want)
+	}
+	walk("q1", "a1", "q2", "a2")
+	turn(&beginning, user("q1 edited"), "b1")
+	walk("q1 edited 2/2", "b1")
+	again := r.start(t, store.NewResponse{Fence: f, ConversationID: conversation, After: &messages[0].ID})
+	same(t, "History", texts(r.history(t, again)), []string{"q1"})
+	r.answer(t, f, again, "c1")
+	walk("q1 1/2", "c1 2/2")
+	turn(&messages[1].ID, user("q2 edited"), "b2")
+	walk("q1 1/2", "a1 1/2", "q2 edited 2/2", "b2")
+	last := r.get(t, conversation).Messages[3].ID
+	turn(&last, user("q3"), "b3") // what it would continue anyway
+	walk("q1 1/2", "a1 1/2", "q2 edited 2/2", "b2", "q3", "b3")
+	r.add(t, conversation, "user", "added")
+	imported := r.create(t) // one without replies
+	made, _ := r.append(t, store.Append{ConversationID: imported, Messages: append(user("i1"), user("i2")...)})
+	r.turn(t, store.NewResponse{Fence: f, ConversationID: imported, After: &made[0], Input: user("i2 edited")}, "answer")
+	same(t, "of the imported one", r.choices(t, store.ThreadQuery{ConversationID: imported}), []string{"i1", "i2 edited 2/2", "answer"})
+
+	r.sameState(t, conversation, func() {
+		unknown := store.NewID()
+		for _, after := range []*string{&made[0], &unknown, &conversation} {
+			_, err := r.StartResponse(r.ctx, store.NewResponse{Fence: f, ConversationID: conversation, After: after, Input: user("no")})
+			fails(t, "after what is not there", err, store.ErrNotFound)
+		}
+	})
+	if err := r.DeleteMessage(r.ctx, conversation, messages[1].ID); err != nil {
+		t.Fatal(err)
+	}
+	turn(&messages[1].ID, user("after a deleted one"), "a")
+	walk("q1 1/2", "after a deleted one 3/3", "a")
+	r.whole(t, conversation, 0)
 }
 
 // choices are the texts of a thread, each with the number that it has among its siblings.
@@ -629,6 +676,18 @@ func likeTheModel(t *testing.T, r *record) {
 					return
 				}
 				start(store.NewResponse{ConversationID: conversation}, m.last())
+			},
+			"after": func(rt *rapid.T) {
+				if len(running()) > 0 {
+					return
+				}
+				n, after, continues := store.NewResponse{ConversationID: conversation}, "", (*store.Position)(nil)
+				if rows := r.all(rt, conversation); len(rows) > 0 && rapid.IntRange(0, 4).Draw(rt, "not the beginning") > 0 {
+					row := rapid.SampledFrom(rows).Draw(rt, "after")
+					after, continues = row.ID, &row.Position
+				}
+				n.After = &after
+				start(n, continues)
 			},
 			"branch": func(rt *rapid.T) {
 				if len(m.replies) == 0 {
