@@ -1,5 +1,6 @@
 // Package apitest holds what the server answers against what is written about it: every object, list, error and event
 // against the project's own /openapi.json and, where the file is found, against the published Open Responses specification.
+// A request that is accepted is held against /openapi.json too.
 //
 // A test that gets its answers through [Handler], [Transport] or [Check] fails when one of them violates its schema, and the failure
 // names the place in the object.
@@ -25,6 +26,9 @@ import (
 func Handler(t testing.TB, h http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		watched := &writer{ResponseWriter: w, answer: newAnswer(t, r)}
+		if r.Body != nil {
+			r.Body = &asked{r.Body, &watched.answer.asked}
+		}
 		whole := false
 		defer func() { watched.answer.end(whole) }() // a handler that panics has cut its answer
 		h.ServeHTTP(watched, r)
@@ -74,6 +78,18 @@ func (b *body) Read(p []byte) (int, error) {
 	return n, err
 }
 
+// asked is a request's body, which is kept as it is read.
+type asked struct {
+	io.ReadCloser
+	read *[]byte
+}
+
+func (b *asked) Read(p []byte) (int, error) {
+	n, err := b.ReadCloser.Read(p)
+	*b.read = append(*b.read, p[:n]...)
+	return n, err
+}
+
 type writer struct {
 	http.ResponseWriter
 	answer *answer
@@ -106,6 +122,7 @@ type answer struct {
 	method string
 	path   string
 
+	asked   []byte // the request's body, where it is known
 	begun   bool
 	status  int
 	media   string
@@ -146,6 +163,7 @@ func (a *answer) begin(status int, header http.Header) {
 		a.wantMedia("application/json")
 		return
 	}
+	a.checkAsked(doc, keys)
 	described := append(keys, "responses", strconv.Itoa(status))
 	if doc.at(described...) == nil {
 		described = append(keys, "responses", "default")
@@ -178,6 +196,20 @@ func (a *answer) begin(status int, header http.Header) {
 		return
 	}
 	a.pointer = pointerTo(append(described, "content", a.media, "schema")...)
+}
+
+// checkAsked holds a request that was accepted against what is described for the operation at keys.
+func (a *answer) checkAsked(doc *document, keys []string) {
+	schema, _ := doc.at(append(keys, "requestBody", "content", "application/json", "schema")...).(map[string]any)
+	if schema == nil || a.status >= 300 || len(bytes.TrimSpace(a.asked)) == 0 {
+		return
+	}
+	value, err := jsonschema.UnmarshalJSON(bytes.NewReader(a.asked))
+	if err != nil {
+		a.fail("what was asked is not JSON: %v", err)
+		return
+	}
+	a.check(doc, pointerTo(append(keys, "requestBody", "content", "application/json", "schema")...), "what was asked ", value)
 }
 
 func (a *answer) wantMedia(media string) {

@@ -129,28 +129,41 @@ func ofOtherType(e *jsonschema.ValidationError, depth int) bool {
 	return slices.ContainsFunc(e.Causes, func(c *jsonschema.ValidationError) bool { return ofOtherType(c, depth) })
 }
 
-// ours is /openapi.json. A client must ignore fields it does not know; here a field that is not described is a violation.
+// ours is /openapi.json. A client must ignore fields it does not know; here a field of an answer that is not described is a
+// violation.
 var ours = sync.OnceValues(func() (*document, error) {
 	return newDocument("openapi.json", api.Description(), func(root map[string]any) error {
-		components, _ := root["components"].(map[string]any)
-		closeObjects(components["schemas"])
+		d := document{root: root}
+		paths, _ := root["paths"].(map[string]any)
+		seen := map[string]bool{}
+		for _, operations := range paths {
+			operations, _ := operations.(map[string]any)
+			for _, o := range operations {
+				o, _ := o.(map[string]any)
+				d.closeObjects(o["responses"], seen)
+			}
+		}
 		return nil
 	})
 })
 
-// closeObjects lets the objects of a schema have no properties but those it describes.
-func closeObjects(v any) {
+// closeObjects lets the objects of a schema, and of those it refers to, have no properties but those it describes.
+func (d *document) closeObjects(v any, seen map[string]bool) {
 	switch v := v.(type) {
 	case map[string]any:
+		if ref, ok := v["$ref"].(string); ok && !seen[ref] {
+			seen[ref] = true
+			d.closeObjects(d.resolve(v), seen)
+		}
 		if _, described := v["properties"].(map[string]any); described && v["type"] == "object" && v["additionalProperties"] == nil {
 			v["additionalProperties"] = false
 		}
 		for _, child := range v {
-			closeObjects(child)
+			d.closeObjects(child, seen)
 		}
 	case []any:
 		for _, child := range v {
-			closeObjects(child)
+			d.closeObjects(child, seen)
 		}
 	}
 }
