@@ -172,7 +172,8 @@ type Question struct {
 	// Where: in a conversation, or after an earlier reply, or, with neither, in a new unlisted conversation.
 	ConversationID string
 	PreviousID     string
-	Expect         *int64 // with ConversationID: the head the person saw; nil: whatever it is
+	Expect         *int64  // with ConversationID: the head the person saw; nil: whatever it is
+	After          *string // with ConversationID: the message to go on from, "" for a new beginning; nil: the active branch's last
 
 	Input        []store.NewMessage
 	Model        string          // "": the default
@@ -215,7 +216,7 @@ func (a *Advisor) Ask(ctx context.Context, q Question) (store.Response, error) {
 	a.mu.Unlock()
 
 	n := store.NewResponse{ID: store.NewID(), Fence: s.fence, ConversationID: q.ConversationID, PreviousID: q.PreviousID,
-		Expect: q.Expect, Input: q.Input, Model: model, Request: q.Request, Title: title(q.Input), Key: q.Key, Fingerprint: q.Fingerprint}
+		Expect: q.Expect, After: q.After, Input: q.Input, Model: model, Request: q.Request, Title: title(q.Input), Key: q.Key, Fingerprint: q.Fingerprint}
 	r, unknown, err := a.start(ctx, s, n)
 	var repeated *store.RepeatedError
 	switch {

@@ -1,6 +1,7 @@
 package advisor
 
 import (
+	"cmp"
 	"context"
 	"iter"
 	"math"
@@ -81,7 +82,11 @@ func (a *Advisor) Answer(ctx context.Context, q Question) iter.Seq2[Step, error]
 func (a *Advisor) continued(ctx context.Context, q Question) ([]store.Message, error) {
 	switch {
 	case q.ConversationID != "":
-		return a.Record.History(ctx, store.Response{ConversationID: q.ConversationID, Seq: math.MaxInt64})
+		place := store.Response{ConversationID: q.ConversationID, Seq: math.MaxInt64}
+		if q.After != nil {
+			place.ParentID = cmp.Or(*q.After, q.ConversationID)
+		}
+		return a.Record.History(ctx, place)
 	case q.PreviousID != "":
 		previous, log, err := a.Record.ReadLog(ctx, q.PreviousID, 0)
 		if err != nil {

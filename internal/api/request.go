@@ -406,6 +406,33 @@ func checkMetadata(metadata map[string]string) error {
 
 func given(raw json.RawMessage) bool { return len(raw) > 0 && !bytes.Equal(raw, []byte("null")) }
 
+// after reads the item to go on from in the conversation field, hwlab's own: nil where none is given, "" for null, which begins
+// the conversation anew.
+func (q responseRequest) after() (*string, error) {
+	var object struct {
+		After json.RawMessage `json:"after"`
+	}
+	if json.Unmarshal(q.Conversation, &object) != nil || object.After == nil {
+		return nil, nil
+	}
+	var id *string
+	if json.Unmarshal(object.After, &id) != nil {
+		return nil, badRequest("conversation.after", "conversation.after must be the id of an item, or null")
+	}
+	if id == nil {
+		return new(string), nil
+	}
+	item := parseItemID(*id)
+	if item == "" {
+		return nil, unknownAfter(*id)
+	}
+	return &item, nil
+}
+
+func unknownAfter(id string) *Error {
+	return badRequest("conversation.after", "there is no item %q in this conversation", id)
+}
+
 // conversation reads the conversation field: an id, or an object with one. With head, hwlab's own, the object says where
 // the conversation ended when the sender last looked.
 func (q responseRequest) conversation() (id string, expect *int64, err error) {

@@ -75,6 +75,21 @@ func (a *API) question(r *http.Request, q responseRequest) (question advisor.Que
 	if question.ConversationID, question.Expect, err = q.conversation(); err != nil {
 		return question, err
 	}
+	if question.After, err = q.after(); err != nil {
+		return question, err
+	}
+	if after := value(question.After); after != "" {
+		_, err := a.Record.Place(r.Context(), question.ConversationID, after)
+		if errors.Is(err, store.ErrNotFound) {
+			if _, err := a.Record.Summary(r.Context(), question.ConversationID); err != nil {
+				return question, askError(err, q)
+			}
+			return question, unknownAfter(messageID + after)
+		}
+		if err != nil {
+			return question, err
+		}
+	}
 	if q.PreviousResponseID != "" {
 		if question.PreviousID = parseID(responseID, q.PreviousResponseID); question.PreviousID == "" {
 			return question, askError(store.ErrNotFound, q)

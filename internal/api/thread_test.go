@@ -390,6 +390,63 @@ func TestBranchesAreWalked(t *testing.T) {
 	})
 }
 
+func TestATurnGoesOnFromAnyItem(t *testing.T) {
+	each(t, func(t *testing.T, s *server) {
+		c := s.ok("POST", "/v1/conversations", object{"items": []object{{"role": "user", "content": "q1"}, {"role": "assistant", "content": "a1"}}}).str("id")
+		first := s.items(c, "")
+		told := func() (list []string) {
+			requests := s.model.Requests()
+			for _, m := range requests[len(requests)-1].Messages {
+				list = append(list, m.Text)
+			}
+			return list
+		}
+		ask := func(after any, input any, answer string) {
+			t.Helper()
+			s.model.Script(llmtest.Say(answer)...)
+			body := object{"conversation": object{"id": c, "after": after}, "input": input}
+			if input == nil {
+				delete(body, "input")
+			}
+			s.ok("POST", "/v1/responses", body)
+		}
+		ask(nil, "q1 edited", "b1")
+		is(t, "the first question edited", line(s.items(c, "")), []string{"q1 edited 2/2", "b1"})
+		is(t, "what the model is told", told(), []string{"q1 edited"})
+		ask(first[0].str("id"), nil, "c1")
+		is(t, "the first answer written anew", line(s.items(c, "")), []string{"q1 1/2", "c1 2/2"})
+		is(t, "what the model is told", told(), []string{"q1"})
+		ask(first[1].str("id"), "q2", "a2")
+		is(t, "after what no reply wrote", line(s.items(c, "")), []string{"q1 1/2", "a1 1/2", "q2", "a2"})
+		is(t, "the edited one", line(s.items(c, "&branch="+s.items(c, "")[0].at("branch", "ids").([]any)[1].(string))), []string{"q1 edited 2/2", "b1"})
+
+		head := s.ok("GET", "/v1/conversations/"+c, nil).at("head")
+		for after, want := range map[any][]string{nil: {"aside"}, first[0].str("id"): {"q1", "aside"}, first[1].str("id"): {"q1", "a1", "aside"}} {
+			s.ok("POST", "/v1/responses", object{"conversation": object{"id": c, "after": after}, "input": "aside", "store": false})
+			is(t, "what the model is told of what is not kept", told(), want)
+		}
+		other := s.conversation()
+		nowhere := "conv_00000000-0000-7000-8000-000000000000"
+		for _, test := range []struct {
+			conversation object
+			status       int
+			param        string
+		}{
+			{object{"id": c, "after": "x"}, 400, "conversation.after"},
+			{object{"id": c, "after": 7}, 400, "conversation.after"},
+			{object{"id": c, "after": "msg_00000000-0000-7000-8000-000000000000"}, 400, "conversation.after"},
+			{object{"id": other, "after": first[0].str("id")}, 400, "conversation.after"},
+			{object{"id": nowhere, "after": first[0].str("id")}, 404, "conversation"},
+			{object{"id": c, "after": nil, "head": 1}, 409, "conversation"},
+		} {
+			if status, o := s.do("POST", "/v1/responses", object{"conversation": test.conversation, "input": "q"}); status != test.status || o.str("error", "param") != test.param {
+				t.Errorf("%v is answered %d %v", test.conversation, status, o)
+			}
+		}
+		is(t, "head afterwards", s.ok("GET", "/v1/conversations/"+c, nil).at("head"), head)
+	})
+}
+
 func TestAResponseIsDeleted(t *testing.T) {
 	gone := func(t *testing.T, s *server, id string) {
 		t.Helper()
