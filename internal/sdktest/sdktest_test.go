@@ -91,6 +91,7 @@ func node(t *testing.T, stdin string, settings []string, args ...string) string 
 	if err != nil {
 		t.Errorf("node %q: %v\n%s", args, err, out)
 	}
+	t.Logf("%s", out)
 	return string(out)
 }
 

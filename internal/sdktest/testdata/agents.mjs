@@ -2,7 +2,8 @@
 
 import assert from 'node:assert/strict';
 import test from 'node:test';
-import { Agent, OpenAIConversationsSession, run } from '@openai/agents';
+import { Agent, OpenAIConversationsSession, run, tool } from '@openai/agents';
+import { z } from 'zod';
 import { says, told } from './model.mjs';
 
 const agent = new Agent({ name: 'Advisor', instructions: 'Be brief.', model: 'test-model' });
@@ -38,4 +39,35 @@ test('a session that is kept', async () => {
   assert.equal((await again.popItem()).content[0].text, 'ok');
   assert.equal((await again.getItems()).length, 3);
   await again.clearSession();
+});
+
+test('a tool, in a session that is kept', async () => {
+  const temperature = tool({
+    name: 'temperature', description: 'The temperature of a machine.', parameters: z.object({ host: z.string() }),
+    execute: async ({ host }) => `${host} has 41 degrees`,
+  });
+  const watcher = new Agent({ name: 'Watcher', instructions: 'Be brief.', model: 'test-model', tools: [temperature] });
+  const session = new OpenAIConversationsSession();
+  await says({ reasoning: 'I must look.' }, { call: { id: 'call_a', name: 'temperature', arguments: ['{"host"', ':"nas"}'] } }, { finish: 'tool_calls' });
+  await says({ text: 'It is warm.' });
+  const r = await run(watcher, 'How is the NAS?', { session });
+  assert.equal(r.finalOutput, 'It is warm.');
+  const kinds = (await session.getItems()).map((i) => i.type);
+  assert.deepEqual(kinds.filter((k) => k !== 'reasoning'), ['message', 'function_call', 'function_call_result', 'message']);
+
+  await says({ text: 'Still ' }, { text: 'warm.' });
+  const again = await run(watcher, 'And now?', { session, stream: true });
+  let shown = '';
+  for await (const piece of again.toTextStream({ compatibleWithNodeStreams: true })) shown += piece;
+  await again.completed;
+  assert.equal(shown, 'Still warm.');
+});
+
+test('a run in a conversation', async () => {
+  const session = new OpenAIConversationsSession();
+  const conversationId = await session.getSessionId();
+  await says({ text: 'An apple.' });
+  await run(agent, 'Name a fruit.', { conversationId });
+  await run(agent, 'And now?', { conversationId });
+  assert.deepEqual((await told()).map((m) => m.Text), ['Be brief.', 'Name a fruit.', 'An apple.', 'And now?']);
 });

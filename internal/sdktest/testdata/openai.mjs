@@ -3,6 +3,8 @@
 import assert from 'node:assert/strict';
 import test from 'node:test';
 import OpenAI from 'openai';
+import { zodTextFormat } from 'openai/helpers/zod';
+import { z } from 'zod';
 import { open, says, told } from './model.mjs';
 
 const client = new OpenAI();
@@ -111,6 +113,92 @@ test('the streaming helper', async () => {
   const last = await stream.finalResponse();
   assert.equal(shown, 'a b c');
   assert.equal(last.output_text, 'a b c');
+});
+
+const look = {
+  type: 'function', name: 'look', description: 'Looks at a machine.', strict: true,
+  parameters: { type: 'object', properties: { host: { type: 'string' } }, required: ['host'], additionalProperties: false },
+};
+
+test('a call, and what it gave', async () => {
+  await says({ call: { id: 'call_a', name: 'look', arguments: ['{"host"', ':"nas"}'] } }, { finish: 'tool_calls' });
+  const asked = await client.responses.create({ model, input: 'How is the NAS?', tools: [look], tool_choice: 'auto' });
+  const call = asked.output.find((i) => i.type === 'function_call');
+  assert.equal(call.name, 'look');
+  assert.deepEqual(JSON.parse(call.arguments), { host: 'nas' });
+  assert.deepEqual(asked.tools, [look]);
+  await says({ text: 'It is warm.' });
+  const output = { type: 'function_call_output', call_id: call.call_id, output: '41 degrees' };
+  const after = await client.responses.create({ model, previous_response_id: asked.id, input: [output], tools: [look] });
+  assert.equal(after.output_text, 'It is warm.');
+
+  await says({ text: 'It is warm indeed.' });
+  const whole = await client.responses.create({ model, tools: [look], input: [{ role: 'user', content: 'How is the NAS?' }, ...asked.output, output] });
+  assert.equal(whole.output_text, 'It is warm indeed.');
+});
+
+test('two calls, streamed, in a conversation', async () => {
+  const c = await client.conversations.create();
+  await says({ text: 'Let me look.' }, { call: { index: 0, id: 'call_b', name: 'look', arguments: ['{"host":', '"nas"}'] } },
+    { call: { index: 1, id: 'call_c', name: 'look', arguments: ['{"host":"ups"}'] } }, { finish: 'tool_calls' });
+  const done = [];
+  const stream = client.responses.stream({ model, input: 'How are they?', conversation: c.id, tools: [look] })
+    .on('response.function_call_arguments.done', (e) => done.push(e.arguments));
+  const r = await stream.finalResponse();
+  assert.deepEqual(done, ['{"host":"nas"}', '{"host":"ups"}']);
+  assert.deepEqual(r.output.map((i) => i.type), ['message', 'function_call', 'function_call']);
+  const outputs = r.output.filter((i) => i.type === 'function_call').map((i) => ({ type: 'function_call_output', call_id: i.call_id, output: i.arguments }));
+  await says({ text: 'Fine.' });
+  assert.equal((await client.responses.create({ model, conversation: c.id, input: outputs, tools: [look] })).output_text, 'Fine.');
+  const items = await all(client.conversations.items.list(c.id, { order: 'asc' }));
+  assert.deepEqual(items.map((i) => i.type), ['message', 'message', 'function_call', 'function_call', 'function_call_output', 'function_call_output', 'message']);
+});
+
+test('a text of a form', async () => {
+  await says({ text: '{"host":"nas",' }, { text: '"celsius":41}' });
+  const format = zodTextFormat(z.object({ host: z.string(), celsius: z.number() }), 'reading');
+  const r = await client.responses.parse({ model, input: 'How is the NAS?', text: { format } });
+  assert.deepEqual(r.output_parsed, { host: 'nas', celsius: 41 });
+  assert.equal(r.text.format.type, 'json_schema');
+});
+
+test('reasoning, and a refusal', async () => {
+  await says({ reasoning: 'Let me ' }, { reasoning: 'think.' }, { text: 'Yes.' });
+  const r = await client.responses.create({ model, input: 'Is it on?', reasoning: { effort: 'low' } });
+  assert.deepEqual(r.output.map((i) => i.type), ['reasoning', 'message']);
+  assert.equal(r.output[0].summary[0].text, 'Let me think.');
+  await says({ refusal: 'No.' });
+  const events = await all(await client.responses.create({ model, input: 'Break it.', stream: true }));
+  assert.ok(events.some((e) => e.type === 'response.refusal.done' && e.refusal === 'No.'));
+  assert.equal(events.at(-1).response.output[0].content[0].refusal, 'No.');
+});
+
+test('an image and a file', async () => {
+  const r = await client.responses.create({ model, input: [{ role: 'user', content: [
+    { type: 'input_text', text: 'What are they?' },
+    { type: 'input_image', image_url: 'https://example.com/rack.png', detail: 'low' },
+    { type: 'input_file', filename: 'fstab', file_data: `data:text/plain;base64,${btoa('/dev/sda1 / ext4')}` },
+  ] }] });
+  assert.equal(r.output_text, 'ok');
+  const [item] = await all(client.responses.inputItems.list(r.id));
+  assert.deepEqual(item.content.map((p) => p.type), ['input_text', 'input_image', 'input_file']);
+});
+
+test('not kept', async () => {
+  await says({ text: 'One ' }, { text: 'two.' });
+  const stream = client.responses.stream({ model, input: 'Count.', store: false });
+  const r = await stream.finalResponse();
+  assert.equal(r.output_text, 'One two.');
+  assert.equal(r.store, false);
+  await assert.rejects(client.responses.retrieve(r.id), OpenAI.NotFoundError);
+});
+
+test('cut by its limit', async () => {
+  await says({ text: 'As far as' }, { finish: 'length' });
+  const r = await client.responses.create({ model, input: 'Go on.', max_output_tokens: 16 });
+  assert.equal(r.status, 'incomplete');
+  assert.equal(r.incomplete_details.reason, 'max_output_tokens');
+  assert.equal(r.output_text, 'As far as');
 });
 
 test('in the background, polled', async () => {
