@@ -9,7 +9,7 @@
 //   - A message is found by [Store.Search] from the moment its append returns.
 //   - No error and no log line carries the connection string or a part of it.
 //
-// The schema stands in one file, migrations/0001_record.sql. Package sqlite is the embedded twin with the same methods;
+// The schema stands in migrations, most of it in 0001_record.sql. Package sqlite is the embedded twin with the same methods;
 // package storetest is the contract of both as tests. The package imports no other of hwlab's packages.
 package store
 

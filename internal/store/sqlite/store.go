@@ -13,7 +13,7 @@
 //
 // It never opens the database file except through SQLite: closing such a descriptor would drop the locks that SQLite holds
 // on the file in this process. It keeps no file on a network, where those locks do not work. The schema stands in
-// migrations/0001_record.sql; package storetest is the contract of both engines as tests.
+// migrations; package storetest is the contract of both engines as tests.
 package sqlite
 
 import (
