@@ -70,6 +70,9 @@ func TestSIGTERM(t *testing.T) {
 				wait(t, "a reply has begun", r.readers[0].begun, 20*time.Second)
 				r.join(p)
 			}
+			for _, r := range replies { // who is not connected yet may find the door closed
+				wait(t, "the second reader has begun", r.readers[1].begun, 20*time.Second)
+			}
 			if took := p.stop(); took > 10*time.Second {
 				t.Errorf("SIGTERM took %v", took)
 			}
