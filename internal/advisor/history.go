@@ -138,11 +138,13 @@ func pdfURL(data string) string {
 // drop leaves out the oldest turns, until at most two thirds of the dialogue are left, and returns how many; 0 when there is only
 // the last one. What the system says stays.
 func (d *dialogue) drop() (n int) {
-	all, size := 0, 0
+	all := 0
 	for _, m := range d.messages {
-		all += weight(m)
+		if m.Role != llm.RoleSystem {
+			all += weight(m)
+		}
 	}
-	size = all
+	size := all
 	for len(d.turns) > 1 && size > all/3*2 {
 		var kept []llm.Message
 		next := d.turns[1]

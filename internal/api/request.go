@@ -288,8 +288,10 @@ func (q responseRequest) toolChoice(tools []llm.Tool) (choice llm.ToolChoice, al
 		return llm.ToolChoice{Mode: text}, tools, marshal(text), mode("tool_choice", text)
 	}
 	var o struct {
-		allowedChoice
-		Name string `json:"name"`
+		Type  string           `json:"type"`
+		Name  string           `json:"name"`
+		Mode  string           `json:"mode"`
+		Tools []functionChoice `json:"tools"`
 	}
 	if err := decode("tool_choice", q.ToolChoice, &o); err != nil {
 		return choice, nil, nil, err
@@ -324,7 +326,7 @@ func (q responseRequest) toolChoice(tools []llm.Tool) (choice llm.ToolChoice, al
 				allowed = append(allowed, t)
 			}
 		}
-		return llm.ToolChoice{Mode: o.Mode}, allowed, marshal(o.allowedChoice), nil
+		return llm.ToolChoice{Mode: o.Mode}, allowed, marshal(allowedChoice{o.Type, o.Mode, o.Tools}), nil
 	case "":
 		return choice, nil, nil, badRequest("tool_choice.type", "tool_choice.type is missing")
 	}
