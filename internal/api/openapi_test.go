@@ -3,6 +3,7 @@ package api
 import (
 	"encoding/json"
 	"maps"
+	"reflect"
 	"slices"
 	"strings"
 	"testing"
@@ -81,6 +82,36 @@ func TestEveryReferenceOfTheDescriptionLeadsSomewhere(t *testing.T) {
 			if ref := "#/components/" + kind + "/" + name; !used[ref] {
 				t.Errorf("nothing refers to %s", ref)
 			}
+		}
+	}
+}
+
+func TestEveryFieldIsDescribed(t *testing.T) {
+	var doc struct {
+		Components struct {
+			Schemas map[string]struct {
+				Properties map[string]any
+			}
+		}
+	}
+	if err := json.Unmarshal(Description(), &doc); err != nil {
+		t.Fatal(err)
+	}
+	for schema, object := range map[string]any{
+		"NewResponse": responseRequest{}, "Response": responseObject{}, "Conversation": conversationObject{}, "ItemList": list{},
+		"Model": modelObject{}, "Lab": labObject{}, "Usage": usage{}, "FunctionTool": toolObject{},
+	} {
+		var fields []string
+		kind := reflect.TypeOf(object)
+		for _, f := range reflect.VisibleFields(kind) {
+			name, _, _ := strings.Cut(f.Tag.Get("json"), ",")
+			if _, refused := reflect.TypeFor[refusedFields]().FieldByName(f.Name); name != "" && !refused {
+				fields = append(fields, name)
+			}
+		}
+		slices.Sort(fields)
+		if described := slices.Sorted(maps.Keys(doc.Components.Schemas[schema].Properties)); !slices.Equal(fields, described) {
+			t.Errorf("%s is described with\n%q\nit has\n%q", schema, described, fields)
 		}
 	}
 }
