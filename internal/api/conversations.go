@@ -29,17 +29,9 @@ func (a *API) createConversation(w http.ResponseWriter, r *http.Request) error {
 	if len(items) > mostItems {
 		return badRequest("items", "items has more than %d items", mostItems)
 	}
-	if err := store.CheckMessages(items); err != nil {
-		return err
-	}
-	id, err := a.Record.CreateConversationWith(r.Context(), store.NewConversation{Title: q.Title, Metadata: q.Metadata})
+	id, err := a.Record.CreateConversationWith(r.Context(), store.NewConversation{Title: q.Title, Metadata: q.Metadata, Messages: items})
 	if err != nil {
 		return err
-	}
-	if len(items) > 0 {
-		if _, _, err := a.Record.AppendMessages(r.Context(), store.Append{ConversationID: id, Messages: items}); err != nil {
-			return errors.Join(err, a.Advisor.DeleteConversation(r.Context(), id)) // all or nothing
-		}
 	}
 	return a.sendConversation(w, r, id)
 }

@@ -103,6 +103,7 @@ type NewConversation struct {
 	Title    string
 	Metadata map[string]string
 	Unlisted bool
+	Messages []NewMessage
 }
 
 // NewMessage is a message to append. Role and Content as in [Message].
@@ -171,17 +172,32 @@ func (s *Store) CreateConversation(ctx context.Context, model string) (id string
 	return s.CreateConversationWith(ctx, NewConversation{Model: model})
 }
 
-// CreateConversationWith adds an empty conversation and returns its id, or an [InvalidTextError].
+// CreateConversationWith adds a conversation, with its messages in the same step, and returns its id, or what AppendMessages
+// refuses.
 func (s *Store) CreateConversationWith(ctx context.Context, c NewConversation) (id string, err error) {
 	metadata, err := c.Check()
 	if err != nil {
 		return "", err
 	}
 	id = NewID()
-	_, err = s.pool.Exec(ctx, `INSERT INTO conversations (id, model, title, metadata, listed)
-		VALUES ($1::uuid, $2::text, $3::text, $4::json, $5::bool)`, id, c.Model, c.Title, metadata, !c.Unlisted)
+	if len(c.Messages) == 0 {
+		_, err = s.pool.Exec(ctx, `INSERT INTO conversations (id, model, title, metadata, listed)
+			VALUES ($1::uuid, $2::text, $3::text, $4::json, $5::bool)`, id, c.Model, c.Title, metadata, !c.Unlisted)
+	} else {
+		in := newAppendCall(Append{ConversationID: id, Messages: c.Messages})
+		_, err = s.pool.Exec(ctx, `WITH c AS (
+				INSERT INTO conversations (id, model, title, metadata, listed, head, message_count)
+				VALUES ($1::uuid, $2::text, $3::text, $4::json, $5::bool, cardinality($6::uuid[]), cardinality($6::uuid[]))
+			), q AS (
+				INSERT INTO search_queue (message_id) SELECT u FROM unnest($6::uuid[]) u
+			)
+			INSERT INTO messages (id, conversation_id, seq, role, content, item)
+			SELECT u.id, $1::uuid, u.n, u.role, u.content, u.item::json
+			  FROM unnest($6::uuid[], $7::text[], $8::text[], $9::text[]) WITH ORDINALITY u(id, role, content, item, n)`,
+			id, c.Model, c.Title, metadata, !c.Unlisted, in.ids, in.roles, in.contents, in.items)
+	}
 	if err != nil {
-		return "", Wrap("create conversation", err)
+		return "", Wrap("create conversation", rowError(err, roles(c.Messages)...))
 	}
 	return id, nil
 }
@@ -649,7 +665,7 @@ func CheckMessages(messages []NewMessage) error {
 
 // Check returns the metadata as JSON, or an [InvalidTextError]. It is for both engines.
 func (c NewConversation) Check() (metadata string, err error) {
-	if err := errors.Join(CheckText("model", c.Model), CheckText("title", c.Title)); err != nil {
+	if err := errors.Join(CheckText("model", c.Model), CheckText("title", c.Title), CheckMessages(c.Messages)); err != nil {
 		return "", err
 	}
 	return MetadataJSON(c.Metadata)

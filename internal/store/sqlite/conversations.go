@@ -14,18 +14,22 @@ func (s *Store) CreateConversation(ctx context.Context, model string) (id string
 	return s.CreateConversationWith(ctx, store.NewConversation{Model: model})
 }
 
-// CreateConversationWith adds an empty conversation and returns its id, or a [store.InvalidTextError].
+// CreateConversationWith adds a conversation, with its messages in the same step, and returns its id, or what AppendMessages
+// refuses.
 func (s *Store) CreateConversationWith(ctx context.Context, c store.NewConversation) (id string, err error) {
 	metadata, err := c.Check()
 	if err != nil {
 		return "", err
 	}
 	id = store.NewID()
+	in := input(c.Messages)
 	err = s.write(ctx, func(t tx) error {
 		at := now()
-		_, err := t.exec(`INSERT INTO conversations (id, model, title, metadata, listed, started_at, updated_at) VALUES (?, ?, ?, ?, ?, ?, ?)`,
-			id, c.Model, c.Title, metadata, !c.Unlisted, at, at)
-		return err
+		if _, err := t.exec(`INSERT INTO conversations (id, model, title, metadata, listed, started_at, updated_at, head, message_count)
+			VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?6, ?7, ?7)`, id, c.Model, c.Title, metadata, !c.Unlisted, at, len(in)); err != nil {
+			return err
+		}
+		return t.insertInput(in, id, 0, at, "")
 	})
 	if err != nil {
 		return "", wrap("create conversation", err)

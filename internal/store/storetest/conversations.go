@@ -19,6 +19,7 @@ var conversationTests = []test{
 	{"ABadRoleIsTheDatabasesError", badRole},
 	{"AnAppendIsKeptWholeOrNotAtAll", appendWholeOrNot},
 	{"AnAppendOfNothing", appendNothing},
+	{"MadeWithMessages", madeWithMessages},
 	{"ListIsNewestFirstAndAtMost100", listNewestFirst},
 	{"TheLatestActivityIsFirst", latestActivityFirst},
 	{"MetadataRoundTrip", metadataRoundTrip},
@@ -303,6 +304,34 @@ func appendWholeOrNot(t *testing.T, r *record) {
 			}
 		}
 	})
+}
+
+func madeWithMessages(t *testing.T, r *record) {
+	mark := word()
+	messages := []store.NewMessage{{Role: "system", Content: "first"}, {Role: "user", Content: mark}, {Role: "user", Content: "third", Item: itemOf(t, "x")}}
+	conversation := r.createWith(t, store.NewConversation{Title: "made", Messages: messages})
+	c := r.get(t, conversation)
+	same(t, "the messages", texts(c.Messages), []string{"first", mark, "third"})
+	equal(t, "Role", c.Messages[0].Role, "system")
+	equal(t, "Item", string(c.Messages[2].Item), string(messages[2].Item))
+	equal(t, "Title", c.Title, "made")
+	equal(t, "Head", c.Head, 3)
+	same(t, "found", hitIDs(r.search(t, mark)), []string{c.Messages[1].ID})
+	r.add(t, conversation, "user", "fourth")
+	r.whole(t, conversation, 0)
+
+	for name, bad := range map[string]store.NewMessage{"a bad role": {Role: "boss", Content: "x"}, "a NUL": {Role: "user", Content: "\x00"}, "no JSON": {Role: "user", Item: []byte("{")}} {
+		marked := word()
+		id, err := r.CreateConversationWith(r.ctx, store.NewConversation{Title: marked, Messages: append(user(marked), bad)})
+		if err == nil || id != "" || !store.Permanent(err) {
+			t.Errorf("with %s: %q, %v", name, id, err)
+		}
+		var role *store.InvalidRoleError
+		if name == "a bad role" && (!errors.As(err, &role) || role.Role != "boss") {
+			t.Errorf("with %s: %v", name, err)
+		}
+		r.gone(t, r.places(t), "after "+name, marked)
+	}
 }
 
 func appendNothing(t *testing.T, r *record) {
