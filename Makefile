@@ -16,13 +16,16 @@ TESTFLAGS ?=
 PKG       ?= ./...
 TIMEOUT   ?= 20m
 
+# How long each fuzz target runs.
+FUZZTIME  ?= 1m
+
 # make bench BENCH=Append BENCHTIME=2000x BENCHPKG=./internal/store/sqlite, or BENCH=Answer BENCHPKG=./cmd/hwlab
 BENCH     ?= .
 BENCHTIME ?= 1x
 BENCHPKG  ?= ./internal/store ./cmd/hwlab
 
 .NOTPARALLEL:
-.PHONY: build run test test-short chaos test-deps lint bench clean
+.PHONY: build run test test-short chaos fuzz test-deps lint bench clean
 
 build: ## the program, into bin/hwlab
 	CGO_ENABLED=0 $(GO) build -trimpath -o bin/hwlab ./cmd/hwlab
@@ -38,6 +41,13 @@ test-short: test-deps lint ## everything but the long tests
 
 chaos: test-deps ## the long form of internal/chaos: crashes, broken networks, full disks, many times each
 	HWLAB_CHAOS=full CGO_ENABLED=1 $(GO) test -race -count=1 -timeout 60m -v $(TESTFLAGS) ./internal/chaos
+
+fuzz: ## each fuzz target for a minute; what they find goes under testdata/fuzz
+	@for target in $$(grep -rho --include='*_test.go' '^func Fuzz[A-Za-z]*' internal | cut -c6-); do \
+		package=$$(dirname "$$(grep -rl --include='*_test.go' "^func $$target(" internal)"); \
+		echo "$$target in $$package"; \
+		$(GO) test -run '^$$' -fuzz "^$$target\$$" -fuzztime $(FUZZTIME) "./$$package"; \
+	done
 
 test-deps: ## find or install PostgreSQL, PgBouncer, Chromium, Node with the clients, and a C compiler
 	@scripts/test-deps
