@@ -9,6 +9,7 @@ import (
 	"strings"
 	"testing"
 
+	"git.georgsen.dk/hwlab/internal/llm"
 	"git.georgsen.dk/hwlab/internal/llm/llmtest"
 	"git.georgsen.dk/hwlab/internal/store"
 	"git.georgsen.dk/hwlab/internal/store/sqlite"
@@ -639,4 +640,67 @@ func TestAForeignRowWhileAReplyWithThreeItemsRuns(t *testing.T) {
 		row := s.items(c, "")[6].at("branch", "ids").([]any)[0].(string)
 		is(t, "through the row", line(s.items(c, "&branch="+row)), append(theirs[:6:6], "theirs one 1/2"))
 	})
+}
+
+// The same inside a call: the reasoning, the text and the call stay together, and the call's output is still told as its own.
+func TestAForeignRowInsideACall(t *testing.T) {
+	each(t, func(t *testing.T, s *server) {
+		c := s.conversation()
+		gate := llmtest.NewGate()
+		s.model.Script(llmtest.Step{Reasoning: "hm"}, llmtest.Step{Text: "looking"}, llmtest.Step{Call: &llm.Call{ID: "c1", Name: "df", Arguments: `{"path":`}},
+			llmtest.Step{Gate: gate, Call: &llm.Call{Arguments: `"/"}`}}, llmtest.Step{Finish: llm.FinishToolCalls})
+		tools := []object{{"type": "function", "name": "df", "parameters": object{"type": "object"}}}
+		live := s.stream("POST", "/v1/responses", object{"conversation": c, "input": "how full?", "stream": true, "tools": tools})
+		live.until("response.function_call_arguments.delta")
+		s.foreign(c, "user", "theirs")
+		gate.Open()
+		live.rest()
+		kinds := func() (list []string) {
+			for _, o := range s.items(c, "") {
+				list = append(list, o.str("type"))
+			}
+			return list
+		}
+		is(t, "the items", kinds(), []string{"message", "reasoning", "message", "function_call", "message"})
+		is(t, "the foreign row", s.items(c, "")[4].str("content", 0, "text"), "theirs")
+		r := s.ok("POST", "/v1/responses", object{"conversation": c, "tools": tools, "input": []object{{"type": "function_call_output", "call_id": "c1", "output": "87 %"}}})
+		is(t, "status", r.str("status"), "completed")
+		is(t, "the items", kinds(), []string{"message", "reasoning", "message", "function_call", "message", "function_call_output", "message"})
+		told := s.model.Requests()[1].Messages
+		i := slices.IndexFunc(told, func(m llm.Message) bool { return len(m.Calls) > 0 })
+		if i < 0 || told[i].Calls[0].Arguments != `{"path":"/"}` || i+1 == len(told) || told[i+1].Role != llm.RoleTool || told[i+1].Text != "87 %" {
+			t.Errorf("the model is told %+v", told)
+		}
+		if !slices.ContainsFunc(told, func(m llm.Message) bool { return m.Text == "theirs" }) {
+			t.Errorf("the model is not told the foreign row: %+v", told)
+		}
+	})
+}
+
+func TestAResponseIsDeletedOnAnotherServer(t *testing.T) {
+	a, b := two(t)
+	for _, named := range []bool{true, false} {
+		body := object{"input": "go", "stream": true}
+		if named {
+			body["conversation"] = a.conversation()
+		}
+		a.model.Script(llmtest.Step{Text: "shown"}, llmtest.Step{Gate: llmtest.NewGate(), Text: "never"})
+		here := a.stream("POST", "/v1/responses", body)
+		id := here.until("response.output_text.delta")[0].str("response", "id")
+		there := b.stream("GET", "/v1/responses/"+id+"?stream=true", nil)
+		there.until("response.output_text.delta")
+		b.ok("DELETE", "/v1/responses/"+id, nil)
+		for where, live := range map[string]*stream{"here": here, "there": there} {
+			if rest := live.rest(); len(rest) != 1 || rest[0].str("type") != "error" {
+				t.Errorf("a reader %s sees %v", where, rest)
+			}
+		}
+		if !named {
+			continue
+		}
+		c := body["conversation"].(string)
+		is(t, "what stays", line(a.items(c, "")), []string{"go", "shown"})
+		b.ok("POST", "/v1/responses", object{"conversation": c, "input": "on"})
+		is(t, "and on it goes", line(a.items(c, "")), []string{"go", "shown", "on", "ok"})
+	}
 }
