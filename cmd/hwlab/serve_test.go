@@ -154,7 +154,7 @@ func (p *program) request(method, path, body string) *http.Response {
 		p.t.Fatal(err)
 	}
 	request.Header.Set("Content-Type", "application/json")
-	client := http.Client{Transport: apitest.Transport(p.t)}
+	client := http.Client{Transport: apitest.Transport(p.t, nil)}
 	answer, err := client.Do(request)
 	if err != nil {
 		p.t.Fatal(err)

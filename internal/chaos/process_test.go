@@ -17,6 +17,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"git.georgsen.dk/hwlab/internal/api/apitest"
 )
 
 // process is a running hwlab.
@@ -63,7 +65,7 @@ func launch(t *testing.T, dir string, settings ...string) (*process, <-chan stri
 		t.Fatal(err)
 	}
 	listening := make(chan string, 1)
-	p := &process{t: t, ended: make(chan struct{}), listening: listening, client: &http.Client{Transport: &http.Transport{}}}
+	p := &process{t: t, ended: make(chan struct{}), listening: listening, client: &http.Client{Transport: apitest.Transport(t, &http.Transport{})}}
 	p.cmd = exec.Command(program, "serve")
 	p.cmd.Dir = dir
 	p.cmd.Env = append([]string{"HOME=" + dir, "PATH=" + os.Getenv("PATH"), "HWLAB_LISTEN=127.0.0.1:0", "OLLAMA_HOST=127.0.0.1:1"}, settings...)

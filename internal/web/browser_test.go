@@ -20,6 +20,7 @@ import (
 
 	"git.georgsen.dk/hwlab/internal/advisor"
 	"git.georgsen.dk/hwlab/internal/api"
+	"git.georgsen.dk/hwlab/internal/api/apitest"
 	"git.georgsen.dk/hwlab/internal/lab"
 	"git.georgsen.dk/hwlab/internal/llm"
 	"git.georgsen.dk/hwlab/internal/llm/llmtest"
@@ -70,7 +71,7 @@ func (s *server) start() {
 		s.t.Fatal(err)
 	}
 	s.addr = listener.Addr().String()
-	server := &http.Server{Handler: web.New(web.Config{API: v1, Password: s.pass}), ErrorLog: slog.NewLogLogger(log.Handler(), slog.LevelInfo)}
+	server := &http.Server{Handler: apitest.Handler(s.t, web.New(web.Config{API: v1, Password: s.pass})), ErrorLog: slog.NewLogLogger(log.Handler(), slog.LevelInfo)}
 	served := make(chan error, 1)
 	go func() { served <- server.Serve(listener) }()
 	s.stop = func() {

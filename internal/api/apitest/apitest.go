@@ -46,13 +46,22 @@ func Check(t testing.TB, r *http.Request, response *http.Response, body []byte) 
 	a.end(true)
 }
 
-// Transport is a way to a server whose answers are held against its description.
-func Transport(t testing.TB) http.RoundTripper { return transport{t} }
+// Transport is a way, by base or by the usual one where that is nil, to a server whose answers are held against its
+// description.
+func Transport(t testing.TB, base http.RoundTripper) http.RoundTripper {
+	if base == nil {
+		base = http.DefaultTransport
+	}
+	return transport{t, base}
+}
 
-type transport struct{ t testing.TB }
+type transport struct {
+	t    testing.TB
+	base http.RoundTripper
+}
 
 func (tr transport) RoundTrip(r *http.Request) (*http.Response, error) {
-	response, err := http.DefaultTransport.RoundTrip(r)
+	response, err := tr.base.RoundTrip(r)
 	if err != nil {
 		return nil, err
 	}
@@ -60,6 +69,13 @@ func (tr transport) RoundTrip(r *http.Request) (*http.Response, error) {
 	a.begin(response.StatusCode, response.Header)
 	response.Body = &body{ReadCloser: response.Body, answer: a}
 	return response, nil
+}
+
+// CloseIdleConnections is for http.Client's.
+func (tr transport) CloseIdleConnections() {
+	if base, ok := tr.base.(interface{ CloseIdleConnections() }); ok {
+		base.CloseIdleConnections()
+	}
 }
 
 type body struct {
