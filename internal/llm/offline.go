@@ -126,8 +126,12 @@ func (o *Offline) answer(ctx context.Context, question string) ([]string, error)
 
 func lastQuestion(messages []Message) string {
 	for i := len(messages) - 1; i >= 0; i-- {
-		if messages[i].Role == RoleUser {
-			return messages[i].Text
+		if m := messages[i]; m.Role == RoleUser {
+			texts := []string{m.Text}
+			for _, p := range m.Parts {
+				texts = append(texts, p.Text)
+			}
+			return strings.TrimSpace(strings.Join(texts, "\n"))
 		}
 	}
 	return ""
