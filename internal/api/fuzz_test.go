@@ -21,6 +21,14 @@ func (nowhere) FindMessage(context.Context, string) (store.Message, error) {
 	return store.Message{}, store.ErrNotFound
 }
 
+func (nowhere) Place(context.Context, string, string) (store.Position, error) {
+	return store.Position{}, store.ErrNotFound
+}
+
+func (nowhere) Summary(context.Context, string) (store.ConversationSummary, error) {
+	return store.ConversationSummary{}, nil
+}
+
 // echoing is an advisor that keeps what a record would keep, and says nothing.
 type echoing struct {
 	Advisor
@@ -65,7 +73,7 @@ func (e *echoing) Follow(context.Context, string, int) iter.Seq2[advisor.Step, e
 	return func(yield func(advisor.Step, error) bool) { yield(advisor.Step{Response: e.kept}, nil) }
 }
 
-func (n nowhere) ReadLog(context.Context, string, int) (store.Response, []store.Delta, error) {
+func (nowhere) ReadLog(context.Context, string, int) (store.Response, []store.Delta, error) {
 	return store.Response{ID: store.NewID(), Request: json.RawMessage("{}"), Status: store.ResponseInProgress}, nil, nil
 }
 
@@ -83,6 +91,7 @@ func FuzzCreateResponse(f *testing.F) {
 		`{"input":"a","tools":[{"type":"function","name":"f","parameters":{"type":"object"},"strict":true}],"tool_choice":{"type":"allowed_tools","mode":"auto","tools":[{"type":"function","name":"f"}]}}`,
 		`{"input":"a","text":{"format":{"type":"json_schema","name":"a","schema":{},"strict":null},"verbosity":"low"},"reasoning":{"effort":"low","summary":"auto"},"truncation":"auto"}`,
 		`{"input":"a","conversation":{"id":"conv_0","head":1},"previous_response_id":"","include":[],"stream_options":{},"service_tier":"auto","user":"u"}`,
+		`{"input":"a","conversation":{"id":"conv_0","after":null}}`, `{"conversation":{"id":"conv_0","after":"msg_0"}}`, `{"conversation":{"id":"conv_0","after":7}}`,
 		`{"input":"\ud800"}`, "{\"input\":\"\xff\"}", `{"input":"\u0000"}`, `{"input":[[[[{}]]]]}`, `[]`, `{`, `null`, `{"input":"a","INPUT":7}`,
 	} {
 		f.Add([]byte(seed))
