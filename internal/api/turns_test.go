@@ -325,7 +325,7 @@ func TestAReplyThatIsNotKeptLeavesNothing(t *testing.T) {
 		before := s.ok("GET", "/v1/conversations/"+c, nil)
 		all := func() []object {
 			var list []object
-			for _, path := range []string{"/v1/conversations", "/v1/conversations?unlisted=true"} {
+			for _, path := range []string{"/v1/conversations", "/v1/conversations?listed=false"} {
 				list = append(list, s.ok("GET", path, nil))
 			}
 			return list

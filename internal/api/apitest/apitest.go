@@ -14,6 +14,7 @@ import (
 	"maps"
 	"mime"
 	"net/http"
+	"net/url"
 	"slices"
 	"strconv"
 	"strings"
@@ -137,6 +138,7 @@ type answer struct {
 	t      testing.TB
 	method string
 	path   string
+	query  url.Values
 
 	asked   []byte // the request's body, where it is known
 	begun   bool
@@ -149,7 +151,7 @@ type answer struct {
 }
 
 func newAnswer(t testing.TB, r *http.Request) *answer {
-	return &answer{t: t, method: r.Method, path: r.URL.EscapedPath()}
+	return &answer{t: t, method: r.Method, path: r.URL.EscapedPath(), query: r.URL.Query()}
 }
 
 func (a *answer) fail(format string, args ...any) {
@@ -216,8 +218,20 @@ func (a *answer) begin(status int, header http.Header) {
 
 // checkAsked holds a request that was accepted against what is described for the operation at keys.
 func (a *answer) checkAsked(doc *document, keys []string) {
+	if a.status >= 300 {
+		return
+	}
+	parameters, _ := doc.at(append(keys, "parameters")...).([]any)
+	for name := range a.query {
+		if !slices.ContainsFunc(parameters, func(p any) bool {
+			parameter, _ := doc.resolve(p).(map[string]any)
+			return parameter["in"] == "query" && parameter["name"] == name
+		}) {
+			a.fail("the parameter %q is not described", name)
+		}
+	}
 	schema, _ := doc.at(append(keys, "requestBody", "content", "application/json", "schema")...).(map[string]any)
-	if schema == nil || a.status >= 300 || len(bytes.TrimSpace(a.asked)) == 0 {
+	if schema == nil || len(bytes.TrimSpace(a.asked)) == 0 {
 		return
 	}
 	value, err := jsonschema.UnmarshalJSON(bytes.NewReader(a.asked))

@@ -54,6 +54,8 @@ func TestViolationsAreNamed(t *testing.T) {
 		{name: "a gap", path: "/v1/responses/resp_1", media: stream, body: event + strings.NewReplacer("id: 4", "id: 6", `r":4`, `r":6`).Replace(event), want: "number 6, not 5"},
 		{name: "another id", path: "/v1/responses/resp_1", media: stream, body: strings.Replace(event, "id: 4", "id: 5", 1), want: `id "5"`},
 		{name: "half a frame", path: "/v1/responses/resp_1", media: stream, body: event + "data: {", want: "after the last frame"},
+		{name: "a parameter", path: "/v1/conversations/conv_1/items?limit=3&include[]=x", body: fmt.Sprintf(list, item)},
+		{name: "a parameter that is not described", path: "/v1/conversations/conv_1/items?colour=red", body: fmt.Sprintf(list, item), want: `"colour" is not described`},
 		{name: "a request", method: "POST", path: "/v1/conversations", asked: `{"metadata":{"a":"b"},"other":1}`, body: conversation},
 		{name: "a request that is not described", method: "POST", path: "/v1/conversations", asked: `{"metadata":{"a":7}}`, body: conversation, want: "what was asked /metadata/a"},
 	} {
