@@ -385,9 +385,11 @@ const forksSQL = `SELECT m.seq, m.idx, coalesce(p.seq, 0), coalesce(p.idx, 0), N
 	  FROM messages m LEFT JOIN messages p ON p.id = m.parent_id
 	 WHERE m.conversation_id = $1::uuid AND m.parent_id IS NOT NULL ORDER BY m.seq, m.idx`
 
-// siblingsSQL also finds the first messages, not deleted, from there and after the parent.
+// siblingsSQL also finds the first messages, not deleted, from there and after the parent. The type is what an item begins
+// with; it is not asked of the JSON, which PostgreSQL refuses to read where it has an escaped NUL.
 const siblingsSQL = `SELECT m.seq, m.idx, coalesce(p.seq, 0), coalesce(p.idx, 0),
-	       f.id, coalesce(f.item->>'type', ''), coalesce(f.seq, 0), coalesce(f.idx, 0), n.id, coalesce(n.item->>'type', ''), coalesce(n.seq, 0), coalesce(n.idx, 0)
+	       f.id, coalesce(substring(left(f.item::text, 100) from '"type"\s*:\s*"([a-z_]+)"'), ''), coalesce(f.seq, 0), coalesce(f.idx, 0),
+	       n.id, coalesce(substring(left(n.item::text, 100) from '"type"\s*:\s*"([a-z_]+)"'), ''), coalesce(n.seq, 0), coalesce(n.idx, 0)
 	  FROM messages m LEFT JOIN messages p ON p.id = m.parent_id
 	  LEFT JOIN LATERAL (SELECT id, seq, idx, item FROM messages WHERE conversation_id = $1::uuid AND (seq, idx) >= (m.seq, m.idx)
 	       AND status <> 'deleted' ORDER BY seq, idx LIMIT 1) f ON true

@@ -3,6 +3,7 @@ package storetest
 import (
 	"fmt"
 	"slices"
+	"strings"
 	"testing"
 
 	"pgregory.net/rapid"
@@ -22,6 +23,7 @@ var branchTests = []test{
 	{"AfterAMessage", afterMessage},
 	{"WalkingTheBranches", walkingBranches},
 	{"SiblingsOfDeletedMessages", siblingsOfDeleted},
+	{"TheTypesOfSiblings", typesOfSiblings},
 	{"TheModelThatWroteAMessage", modelOfMessage},
 	{"AReaderNeverSeesASibling", neverSeesSibling},
 	{"LikeTheReferenceModel", likeTheModel},
@@ -451,6 +453,25 @@ func siblingsOfDeleted(t *testing.T, r *record) {
 			t.Errorf("Place of %q: %v, %v; it is at %v", m.Content, at, err, m.Position)
 		}
 	}
+}
+
+func typesOfSiblings(t *testing.T, r *record) {
+	conversation, f := r.create(t), r.join(t)
+	beginning := ""
+	items := []string{"", `{"type":"function_call","call_id":"a\u0000b"}`, ` { "type" : "reasoning" , "summary":[{"type":"summary_text"}]}`, `{"type":"message"}`,
+		`{"type":"function_call_output","output":"` + strings.Repeat("x", 100_000) + `"}`}
+	for _, item := range items {
+		m := store.NewMessage{Role: "user", Content: "x"}
+		if item != "" {
+			m.Item = []byte(item)
+		}
+		r.turn(t, store.NewResponse{Fence: f, ConversationID: conversation, After: &beginning, Input: []store.NewMessage{m}}, "a")
+	}
+	var types []string
+	for _, s := range r.thread(t, store.ThreadQuery{ConversationID: conversation, Details: true}).Messages[0].Siblings {
+		types = append(types, s.Type)
+	}
+	same(t, "the types", types, []string{"", "function_call", "reasoning", "message", "function_call_output"})
 }
 
 func modelOfMessage(t *testing.T, r *record) {
