@@ -35,7 +35,10 @@ func TestVercelAI(t *testing.T) { run(t, "ai.mjs") }
 
 func TestAgents(t *testing.T) { run(t, "agents.mjs") }
 
-// The example of docs/api.md, as it stands there but for the address.
+// password is the servers', and so the clients' key.
+const password = "correct horse"
+
+// The example of docs/api.md, as it stands there but for the address and the key.
 func TestTheDocumentedClient(t *testing.T) {
 	text, err := os.ReadFile("../../docs/api.md")
 	if err != nil {
@@ -47,7 +50,7 @@ func TestTheDocumentedClient(t *testing.T) {
 		t.Fatal("docs/api.md has no example in JavaScript")
 	}
 	eachEngine(t, func(t *testing.T, server string, settings ...string) {
-		example := strings.ReplaceAll(example, "http://127.0.0.1:8080", server)
+		example := strings.NewReplacer("http://127.0.0.1:8080", server, "apiKey: 'none'", "apiKey: '"+password+"'").Replace(example)
 		if out := node(t, example, settings, "--input-type=module", "-"); !regexp.MustCompile(`^okmessage msg_\S+\nmessage msg_\S+\n$`).MatchString(out) {
 			t.Errorf("it prints %q", out)
 		}
@@ -86,7 +89,7 @@ func node(t *testing.T, stdin string, settings []string, args ...string) string 
 	cmd.Dir = "testdata"
 	cmd.Stdin = strings.NewReader(stdin)
 	// Nothing of this process's own settings; no script reaches beyond this machine.
-	cmd.Env = append([]string{"PATH=" + os.Getenv("PATH"), "HOME=" + t.TempDir(), "OPENAI_API_KEY=none", "OPENAI_AGENTS_DISABLE_TRACING=1"}, settings...)
+	cmd.Env = append([]string{"PATH=" + os.Getenv("PATH"), "HOME=" + t.TempDir(), "OPENAI_API_KEY=" + password, "OPENAI_AGENTS_DISABLE_TRACING=1"}, settings...)
 	out, err := cmd.CombinedOutput()
 	if err != nil {
 		t.Errorf("node %q: %v\n%s", args, err, out)
@@ -107,7 +110,7 @@ func serve(t *testing.T, record testrecord.Record, model llm.Provider) string {
 		t.Fatal(err)
 	}
 	v1 := api.New(api.Config{Record: record, Advisor: replies, Models: models, Notes: notes, Log: log})
-	server := httptest.NewServer(apitest.Handler(t, web.New(web.Config{API: v1})))
+	server := httptest.NewServer(apitest.Handler(t, web.New(web.Config{API: v1, Password: password})))
 	t.Cleanup(func() {
 		if err := replies.Stop(context.Background()); err != nil {
 			t.Error(err)

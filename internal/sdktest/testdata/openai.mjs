@@ -270,6 +270,7 @@ test('errors have their types', async () => {
       for (const [name, want] of Object.entries(fields)) assert.equal(e[name], want, name);
       return true;
     });
+  await rejects(new OpenAI({ apiKey: 'wrong' }).models.list(), OpenAI.AuthenticationError, { code: 'invalid_api_key', type: 'authentication_error' });
   await rejects(client.responses.retrieve(`resp_${nowhere}`), OpenAI.NotFoundError, { code: 'not_found', type: 'invalid_request_error' });
   await rejects(client.conversations.retrieve(`conv_${nowhere}`), OpenAI.NotFoundError, { code: 'not_found' });
   await rejects(client.responses.create({ model, input: 'x', conversation: `conv_${nowhere}` }), OpenAI.NotFoundError, { param: 'conversation' });
@@ -277,7 +278,7 @@ test('errors have their types', async () => {
   await rejects(client.responses.create({ model, input: 'x', temperature: 3 }), OpenAI.BadRequestError, { param: 'temperature' });
   await rejects(client.responses.create({ model, input: [{ role: 'boss', content: 'x' }] }), OpenAI.BadRequestError, { param: 'input[0].role' });
 
-  const key = { idempotencyKey: 'one-key', headers: { 'Idempotency-Key': 'one-key' } };
+  const key = { headers: { 'Idempotency-Key': 'one-key' } };
   const first = await client.responses.create({ model, input: 'once' }, key);
   assert.equal((await client.responses.create({ model, input: 'once' }, key)).id, first.id);
   await rejects(client.responses.create({ model, input: 'other' }, key), OpenAI.ConflictError, { code: 'idempotency_key_reused' });
