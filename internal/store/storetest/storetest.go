@@ -11,6 +11,7 @@ import (
 	"errors"
 	"flag"
 	"fmt"
+	"iter"
 	"math"
 	"reflect"
 	"runtime"
@@ -63,6 +64,10 @@ type Store interface {
 	Search(ctx context.Context, q store.SearchQuery) ([]store.Hit, error)
 	IndexPending(ctx context.Context, limit int) (int, error)
 
+	ConversationIDs(ctx context.Context, after string, limit int) ([]string, error)
+	ArchiveConversation(ctx context.Context, id string, f func(store.ArchiveRow) error) error
+	Restore(ctx context.Context, rows iter.Seq[store.ArchiveRow]) (there []string, err error)
+
 	Info() store.Info
 	Close()
 }
@@ -105,6 +110,7 @@ func Run(t *testing.T, e Engine) {
 		{"DeletedReplies", deletedReplyTests},
 		{"Foreign", foreignTests},
 		{"Cancellation", cancellationTests},
+		{"Archive", archiveTests},
 	} {
 		t.Run(concept.name, func(t *testing.T) {
 			for _, test := range concept.tests {

@@ -1,0 +1,159 @@
+package sqlite
+
+import (
+	"context"
+	"iter"
+	"time"
+
+	"git.georgsen.dk/hwlab/internal/store"
+)
+
+// ConversationIDs returns the next ids after one, "" for the first, of all conversations, listed or not, in the order of the ids.
+func (s *Store) ConversationIDs(ctx context.Context, after string, limit int) (ids []string, err error) {
+	err = s.read(ctx, func(t tx) (err error) {
+		ids, err = collect(t, scanText, `SELECT id FROM conversations WHERE id > ? ORDER BY id LIMIT ?`, after, limit)
+		return err
+	})
+	return ids, wrap("conversation ids", err)
+}
+
+// ArchiveConversation calls f with all rows of a conversation as of one moment, or returns [store.ErrNotFound]. It keeps no more
+// than a row in memory.
+func (s *Store) ArchiveConversation(ctx context.Context, id string, f func(store.ArchiveRow) error) error {
+	if !store.IsID(id) {
+		return store.ErrNotFound
+	}
+	var failed error // f's own
+	give := func(row store.ArchiveRow) error {
+		failed = f(row)
+		return failed
+	}
+	err := s.read(ctx, func(t tx) error {
+		var c store.ArchivedConversation
+		err := t.get(`SELECT id, model, title, started_at, updated_at, head, message_count, metadata, pinned, archived, listed FROM conversations WHERE id = ?`,
+			[]any{id}, &c.ID, &c.Model, &c.Title, (*micros)(&c.StartedAt), (*micros)(&c.UpdatedAt), &c.Head, &c.MessageCount, (*[]byte)(&c.Metadata),
+			&c.Pinned, &c.Archived, &c.Listed)
+		if err != nil {
+			return found(err)
+		}
+		var running []store.Unsettled
+		err = t.each(func(row scanner) error {
+			var u store.Unsettled
+			var d store.Delta
+			err := row.Scan(&u.Seq, &u.ParentID, (*micros)(&u.CreatedAt), &d.ResponseID, &d.ConversationID, &d.N, &d.Kind, &d.Item, &d.Part, &d.ItemID, &d.Text)
+			running = store.AddUnsettled(running, u, d)
+			return err
+		}, `SELECT r.seq, coalesce(r.parent_id, ''), r.created_at, d.response_id, d.conversation_id, d.n, d.kind, d.item, d.part, coalesce(d.item_id, ''), d.text
+			FROM responses r INDEXED BY responses_running CROSS JOIN response_deltas d ON d.response_id = r.id
+			WHERE r.conversation_id = ? AND r.ended_at IS NULL ORDER BY r.seq, r.id, d.n`, id)
+		if err != nil {
+			return err
+		}
+		a, err := store.NewArchiver(c, running, give)
+		if err != nil {
+			return err
+		}
+		err = t.each(func(row scanner) error {
+			m, err := scanMessage(row)
+			if err != nil {
+				return err
+			}
+			return a.Message(store.ArchivedMessage{ID: m.ID, Seq: m.Seq, Idx: m.Idx, ParentID: m.ParentID, Role: m.Role, Status: m.Status,
+				ResponseID: m.ResponseID, CreatedAt: m.CreatedAt, Content: m.Content, Item: m.Item})
+		}, `SELECT `+messageColumns+` FROM messages m WHERE conversation_id = ? ORDER BY seq, idx`, id)
+		if err != nil {
+			return err
+		}
+		if err := a.Done(); err != nil {
+			return err
+		}
+		return t.each(func(row scanner) error {
+			var r store.ArchivedResponse
+			var ended micros
+			err := row.Scan(&r.ID, &r.PreviousID, &r.Seq, &r.Inputs, &r.ParentID, &r.Status, &r.Model, (*[]byte)(&r.Request), (*[]byte)(&r.Usage),
+				(*[]byte)(&r.Error), &r.IncompleteReason, (*micros)(&r.CreatedAt), &ended, &r.Log)
+			if err != nil {
+				return err
+			}
+			if at := time.Time(ended); !at.IsZero() {
+				return a.Response(r, &at)
+			}
+			return a.Response(r, nil)
+		}, `SELECT id, coalesce(previous_response_id, ''), seq, inputs, coalesce(parent_id, ''), status, model, request, usage, error, incomplete_reason,
+			created_at, ended_at, log FROM responses WHERE conversation_id = ? ORDER BY seq, id`, id)
+	})
+	if failed != nil {
+		return failed
+	}
+	return wrap("read conversation", err)
+}
+
+// Restore adds conversations as they were archived, all of rows in one transaction. A conversation whose id the record has is left
+// as it is and its id returned. Each row must have passed [store.ArchiveRow.Check]. Nothing else is written meanwhile.
+func (s *Store) Restore(ctx context.Context, rows iter.Seq[store.ArchiveRow]) (there []string, err error) {
+	err = s.write(ctx, func(t tx) error {
+		id, skipped := "", true
+		for row := range rows {
+			if err := ctx.Err(); err != nil {
+				return err
+			}
+			var err error
+			switch {
+			case row.Abandon:
+				if !skipped {
+					skipped = true
+					if err = t.unindex(`conversation_id = ?`, id); err == nil {
+						_, err = t.exec(`DELETE FROM conversations WHERE id = ?`, id)
+					}
+				}
+			case row.Conversation != nil:
+				id = row.Conversation.ID
+				if skipped, err = t.restoreConversation(*row.Conversation); skipped {
+					there = append(there, id)
+				}
+			case skipped:
+			case row.Message != nil:
+				err = t.restoreMessage(id, *row.Message)
+			case row.Response != nil:
+				err = t.restoreResponse(id, *row.Response)
+			}
+			if err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+	if err != nil {
+		return nil, wrap("restore", err)
+	}
+	return there, nil
+}
+
+// restoreConversation says whether the conversation was there.
+func (t tx) restoreConversation(c store.ArchivedConversation) (there bool, err error) {
+	result, err := t.exec(`INSERT INTO conversations (id, started_at, model, head, message_count, updated_at, title, metadata, pinned, archived, listed)
+		VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (id) DO NOTHING`, c.ID, c.StartedAt.UnixMicro(), c.Model, c.Head, c.MessageCount,
+		c.UpdatedAt.UnixMicro(), c.Title, string(c.Metadata), c.Pinned, c.Archived, c.Listed)
+	if err != nil {
+		return false, err
+	}
+	n, err := result.RowsAffected()
+	return n == 0, err
+}
+
+func (t tx) restoreMessage(conversation string, m store.ArchivedMessage) error {
+	r := row{Message: store.Message{ID: m.ID, ConversationID: conversation, Role: m.Role, Content: m.Content, Position: store.Position{Seq: m.Seq, Idx: m.Idx},
+		ParentID: m.ParentID, Status: m.Status, ResponseID: m.ResponseID, Item: m.Item}}
+	if m.Status != store.MessageDeleted {
+		r.words = words(m.Content)
+	}
+	return t.insert(r, m.CreatedAt.UnixMicro())
+}
+
+func (t tx) restoreResponse(conversation string, r store.ArchivedResponse) error {
+	_, err := t.exec(`INSERT INTO responses (id, conversation_id, previous_response_id, seq, inputs, parent_id, status, model, server_id, created_at, ended_at,
+		incomplete_reason, usage, error, request, log) VALUES (?, ?, nullif(?, ''), ?, ?, nullif(?, ''), ?, ?, '00000000-0000-0000-0000-000000000000', ?, ?, ?, ?, ?, ?, ?)`,
+		r.ID, conversation, r.PreviousID, r.Seq, r.Inputs, r.ParentID, string(r.Status), r.Model, r.CreatedAt.UnixMicro(), r.EndedAt.UnixMicro(),
+		r.IncompleteReason, text(r.Usage), text(r.Error), string(r.Request), r.Log)
+	return err
+}

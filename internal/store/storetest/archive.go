@@ -1,0 +1,250 @@
+package storetest
+
+import (
+	"errors"
+	"fmt"
+	"reflect"
+	"slices"
+	"testing"
+
+	"pgregory.net/rapid"
+
+	"git.georgsen.dk/hwlab/internal/store"
+)
+
+var archiveTests = []test{
+	{"ComesBackAsItWas", archiveRestored},
+	{"LeavesWhatIsThere", archiveThere},
+	{"Abandoned", archiveAbandoned},
+	{"ManyRows", archiveManyRows},
+	{"AReplyThatRuns", archiveRunning},
+	{"Ids", archiveIDs},
+	{"RefusedWhole", archiveRefused},
+}
+
+// Grow makes a listed or unlisted conversation of drawn turns, branches, replies of every end, deletions and titles.
+func Grow(rt *rapid.T, t *testing.T, s Store) (conversation string) {
+	r := &record{Store: s, ctx: t.Context()}
+	f := r.join(rt)
+	id, err := s.CreateConversationWith(r.ctx, store.NewConversation{Model: "m", Title: keepable.Draw(rt, "title"), Unlisted: rapid.Bool().Draw(rt, "unlisted"),
+		Metadata: map[string]string{"a": keepable.Draw(rt, "metadata"), "<b>": "&"}})
+	if err != nil {
+		rt.Fatalf("CreateConversationWith: %v", err)
+	}
+	var replies []store.Response
+	for range rapid.IntRange(0, 6).Draw(rt, "turns") {
+		n := store.NewResponse{Fence: f, ConversationID: id, Model: "m", Request: []byte(`{"a": [1, 2.50, "<&>"]}`),
+			Input: []store.NewMessage{{Role: "user", Content: keepable.Draw(rt, "question")}, {Role: "system", Content: "s", Item: []byte(`{"type":"message","role":"developer"}`)}}}
+		if len(replies) > 0 && rapid.Bool().Draw(rt, "after an earlier one") {
+			n.ConversationID, n.PreviousID = "", rapid.SampledFrom(replies).Draw(rt, "earlier").ID
+		}
+		reply := r.start(rt, n)
+		r.log(rt, f, drawLog(rt, reply))
+		e := end(f, reply, rapid.SampledFrom([]store.ResponseStatus{store.ResponseCompleted, store.ResponseIncomplete, store.ResponseFailed, store.ResponseCancelled}).Draw(rt, "end"))
+		switch e.Status {
+		case store.ResponseCompleted:
+			e.Usage, e.DroppedTurns = &store.Usage{InputTokens: 3, OutputTokens: 1 << 40}, 2
+		case store.ResponseFailed:
+			e.Error = &store.ResponseError{Code: "server_error", Message: "no <model>"}
+		case store.ResponseIncomplete:
+			e.IncompleteReason = "max_output_tokens"
+		}
+		if _, err := s.FinishResponse(r.ctx, e); err != nil {
+			rt.Fatalf("FinishResponse: %v", err)
+		}
+		replies = append(replies, reply)
+	}
+	if all := r.all(rt, id); len(all) > 0 && rapid.Bool().Draw(rt, "delete one") {
+		if err := s.DeleteMessage(r.ctx, id, rapid.SampledFrom(all).Draw(rt, "deleted").ID); err != nil {
+			rt.Fatalf("DeleteMessage: %v", err)
+		}
+	}
+	pinned, archived := rapid.Bool().Draw(rt, "pinned"), rapid.Bool().Draw(rt, "archived")
+	if _, err := s.UpdateConversation(r.ctx, id, store.ConversationChange{Pinned: &pinned, Archived: &archived}); err != nil {
+		rt.Fatalf("UpdateConversation: %v", err)
+	}
+	return id
+}
+
+// archived are the rows of a conversation. Each must be one that Restore takes.
+func (r *record) archived(t tb, conversation string) (rows []store.ArchiveRow) {
+	t.Helper()
+	err := r.ArchiveConversation(r.ctx, conversation, func(row store.ArchiveRow) error {
+		rows = append(rows, row)
+		return row.Check()
+	})
+	if err != nil {
+		t.Fatalf("ArchiveConversation: %v", err)
+	}
+	return rows
+}
+
+func (r *record) restore(t tb, rows []store.ArchiveRow) (there []string) {
+	t.Helper()
+	there, err := r.Restore(r.ctx, slices.Values(rows))
+	if err != nil {
+		t.Fatalf("Restore: %v", err)
+	}
+	return there
+}
+
+func archiveRestored(t *testing.T, r *record) {
+	check(t, 40, func(rt *rapid.T) {
+		id := Grow(rt, t, r)
+		rows, state := r.archived(rt, id), r.state(rt, id)
+		if err := r.DeleteConversation(r.ctx, id); err != nil {
+			rt.Fatalf("DeleteConversation: %v", err)
+		}
+		same(rt, "what was there", r.restore(rt, rows), nil)
+		if got := r.archived(rt, id); !reflect.DeepEqual(got, rows) {
+			rt.Fatalf("the rows:\n got  %s\n want %s", spell(got), spell(rows))
+		}
+		if got := r.state(rt, id); fmt.Sprint(got) != fmt.Sprint(state) {
+			rt.Fatalf("the conversation:\n got  %+v\n want %+v", got, state)
+		}
+		for _, row := range rows {
+			if row.Response != nil {
+				r.readLog(rt, store.Response{ID: row.Response.ID}, 0)
+			}
+		}
+		if err := r.DeleteConversation(r.ctx, id); err != nil {
+			rt.Fatalf("DeleteConversation: %v", err)
+		}
+	})
+}
+
+func spell(rows []store.ArchiveRow) (text string) {
+	for _, row := range rows {
+		switch {
+		case row.Conversation != nil:
+			text += fmt.Sprintf("\n%+v", *row.Conversation)
+		case row.Message != nil:
+			text += fmt.Sprintf("\n%+v", *row.Message)
+		case row.Response != nil:
+			text += fmt.Sprintf("\n%+v", *row.Response)
+		}
+	}
+	return text
+}
+
+func archiveThere(t *testing.T, r *record) {
+	conversation := r.create(t)
+	mark := word()
+	r.add(t, conversation, "user", mark)
+	rows := r.archived(t, conversation)
+	r.add(t, conversation, "user", "more")
+	r.sameState(t, conversation, func() { same(t, "what was there", r.restore(t, rows), []string{conversation}) })
+
+	if err := r.DeleteConversation(r.ctx, conversation); err != nil {
+		t.Fatal(err)
+	}
+	same(t, "twice in one call", r.restore(t, append(rows, rows...)), []string{conversation})
+	equal(t, "messages", len(r.all(t, conversation)), 1)
+	equal(t, "found before it is indexed", len(r.search(t, mark)), 1)
+	r.drain(t)
+	equal(t, "found afterwards", len(r.search(t, mark)), 1)
+}
+
+func archiveAbandoned(t *testing.T, r *record) {
+	kept, broken, mark := r.create(t), r.create(t), word()
+	r.add(t, kept, "user", "kept")
+	r.fill(t, broken, 50)
+	r.add(t, broken, "user", mark)
+	rows := append(r.archived(t, broken), store.ArchiveRow{Abandon: true})
+	rows = append(rows, r.archived(t, kept)...)
+	for _, id := range []string{kept, broken} {
+		if err := r.DeleteConversation(r.ctx, id); err != nil {
+			t.Fatal(err)
+		}
+	}
+	r.restore(t, rows)
+	equal(t, "the whole one", len(r.all(t, kept)), 1)
+	_, err := r.Summary(r.ctx, broken)
+	fails(t, "the broken one", err, store.ErrNotFound)
+	equal(t, "found of it", len(r.search(t, mark)), 0)
+	r.gone(t, r.places(t), "after it was abandoned", mark)
+}
+
+func archiveManyRows(t *testing.T, r *record) {
+	conversation := r.create(t)
+	for range 5 {
+		r.fill(t, conversation, 2000)
+	}
+	rows := r.archived(t, conversation)
+	equal(t, "rows", len(rows), 10001)
+	if err := r.DeleteConversation(r.ctx, conversation); err != nil {
+		t.Fatal(err)
+	}
+	r.restore(t, rows)
+	if !reflect.DeepEqual(r.archived(t, conversation), rows) {
+		t.Error("the rows differ")
+	}
+	r.whole(t, conversation, 0)
+	same(t, "what is there the second time", r.restore(t, rows), []string{conversation})
+	r.add(t, conversation, "user", "and on")
+	r.whole(t, conversation, 0)
+}
+
+func archiveRunning(t *testing.T, r *record) {
+	conversation, f := r.create(t), r.join(t)
+	reply := r.start(t, store.NewResponse{Fence: f, ConversationID: conversation, Input: user("q")})
+	r.log(t, f, says(reply, "so far")[:3])
+	rows := r.archived(t, conversation)
+	equal(t, "rows", len(rows), 4)
+	equal(t, "MessageCount", rows[0].Conversation.MessageCount, 2)
+	equal(t, "the text", rows[2].Message.Content, "so far")
+	equal(t, "its status", rows[2].Message.Status, store.MessageIncomplete)
+	equal(t, "its reply", rows[2].Message.ResponseID, reply.ID)
+	equal(t, "the reply", rows[3].Response.Status, store.ResponseIncomplete)
+	equal(t, "the reason", rows[3].Response.IncompleteReason, "interrupted")
+	if err := r.DeleteConversation(r.ctx, conversation); err != nil {
+		t.Fatal(err)
+	}
+	r.restore(t, rows)
+	got, deltas := r.readLog(t, reply, 0)
+	equal(t, "Ended", got.Ended(), true)
+	equal(t, "its log", len(deltas), 3)
+}
+
+func archiveIDs(t *testing.T, r *record) {
+	want := []string{r.create(t), r.createWith(t, store.NewConversation{Unlisted: true}), r.create(t)}
+	slices.Sort(want)
+	var got []string
+	for after := ""; ; {
+		page, err := r.ConversationIDs(r.ctx, after, 2)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if len(page) == 0 {
+			break
+		}
+		after = page[len(page)-1]
+		got = append(got, page...)
+	}
+	equal(t, "in order", slices.IsSorted(got), true)
+	same(t, "the ids", slices.DeleteFunc(got, func(id string) bool { return !slices.Contains(want, id) }), want)
+	fails(t, "an unknown one", r.ArchiveConversation(r.ctx, store.NewID(), nil), store.ErrNotFound)
+	fails(t, "no id", r.ArchiveConversation(r.ctx, "x", nil), store.ErrNotFound)
+	stop := errors.New("stop")
+	fails(t, "the reader's own error", r.ArchiveConversation(r.ctx, want[0], func(store.ArchiveRow) error { return stop }), stop)
+}
+
+func archiveRefused(t *testing.T, r *record) {
+	first, second := r.create(t), r.create(t)
+	r.add(t, first, "user", "one")
+	r.add(t, second, "user", "two")
+	a, b := r.archived(t, first), r.archived(t, second)
+	for _, id := range []string{first, second} {
+		if err := r.DeleteConversation(r.ctx, id); err != nil {
+			t.Fatal(err)
+		}
+	}
+	b[1].Message.ID = a[1].Message.ID
+	if _, err := r.Restore(r.ctx, slices.Values(append(a, b...))); err == nil {
+		t.Error("two messages of one id were kept")
+	}
+	for _, id := range []string{first, second} {
+		_, err := r.Summary(r.ctx, id)
+		fails(t, "afterwards", err, store.ErrNotFound)
+	}
+}
