@@ -294,7 +294,7 @@ test('a second question while one is answered', async () => {
     assert.equal(e.headers.get('x-should-retry'), 'true');
     return true;
   });
-  const second = client.responses.create({ model, input: 'two', conversation: c.id }); // which the client tries again, as it is told
+  const second = client.responses.create({ model, input: 'two', conversation: c.id }, { maxRetries: 10 }); // which the client tries again, as it is told
   await open('locked');
   assert.equal((await second).output_text, 'ok');
   assert.equal((await client.responses.retrieve(running.id)).output_text, 'busy done');
