@@ -98,10 +98,12 @@ const responsePath = (id) => "/v1/responses/" + encodeURIComponent(id);
 
 /**
  * @param {string | null} after
+ * @param {{archived?: boolean, pinned?: boolean}} [only]
  * @returns {Promise<ListPage<Conversation>>}
  */
-export function listConversations(after) {
-  return json("GET", "/v1/conversations?limit=50" + (after ? "&after=" + encodeURIComponent(after) : ""));
+export function listConversations(after, { archived, pinned } = {}) {
+  const query = (after ? "&after=" + encodeURIComponent(after) : "") + (archived ? "&archived=true" : "") + (pinned ? "&pinned=true" : "");
+  return json("GET", `/v1/conversations?limit=${pinned ? 100 : 50}` + query);
 }
 
 /** @returns {Promise<Conversation>} */
@@ -110,8 +112,12 @@ export const createConversation = () => json("POST", "/v1/conversations", { body
 /** @param {string} id @param {AbortSignal} [signal] @returns {Promise<Conversation>} */
 export const getConversation = (id, signal) => json("GET", conversationPath(id), { signal });
 
-/** @param {string} id @param {string} title @returns {Promise<Conversation>} */
-export const renameConversation = (id, title) => json("POST", conversationPath(id), { body: { title } });
+/**
+ * @param {string} id
+ * @param {{title?: string, pinned?: boolean, archived?: boolean}} change
+ * @returns {Promise<Conversation>}
+ */
+export const updateConversation = (id, change) => json("POST", conversationPath(id), { body: change });
 
 /** @param {string} id @returns {Promise<unknown>} */
 export const deleteConversation = (id) => json("DELETE", conversationPath(id));

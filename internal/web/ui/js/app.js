@@ -42,10 +42,10 @@ const composer = new Composer((text) => conversation.send(text), () => conversat
 
 const list = new List({
   open: (id) => go("/c/" + id),
-  deleted(id) {
-    forget(id);
+  hidden(id) {
     if (conversation.id === id) go("/");
   },
+  erased: forget,
   renamed(info) {
     if (info.id === conversation.id) setTitle(titleOf(info));
   },

@@ -37,12 +37,11 @@ export function byId(id) {
 
 /** @type {Record<string, string>} */
 const ICONS = {
-  rename: "M3 13l.6-2.7 7.2-7.2 2.1 2.1-7.2 7.2zM9.4 4.5l2.1 2.1",
-  delete: "M3 4.5h10M6.5 4.5V3h3v1.5M4.5 4.5l.6 8.5h5.8l.6-8.5M6.8 7v3.8M9.2 7v3.8",
+  more: "M3.2 8h.01M8 8h.01M12.8 8h.01",
 };
 
 /**
- * @param {"rename" | "delete"} name
+ * @param {"more"} name
  * @returns {SVGSVGElement}
  */
 export function icon(name) {

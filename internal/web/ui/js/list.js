@@ -1,6 +1,7 @@
 /** The list of conversations at the side. */
 import * as api from "./api.js";
 import { byId, h, icon } from "./dom.js";
+import { load, save } from "./storage.js";
 
 /** @typedef {import("./types").Conversation} Info */
 
@@ -8,12 +9,36 @@ import { byId, h, icon } from "./dom.js";
  * What the list asks of the page.
  * @typedef {object} Host
  * @property {(id: string) => void} open
- * @property {(id: string) => void} deleted
+ * @property {(id: string) => void} hidden it was deleted, and may still come back
+ * @property {(id: string) => void} erased
  * @property {(info: Info) => void} renamed
  */
 
+/** How long a deletion can be undone. */
+const UNDO = 10_000;
+/** Where deletions under way are kept, in case the page is left. */
+const LEAVING = "leaving";
+
 /** @param {Info} info */
 export const titleOf = (info) => info.title || "New conversation";
+
+const month = new Intl.DateTimeFormat("en", { month: "long" });
+
+/**
+ * The group of a conversation by its last activity.
+ * @param {number} unix seconds
+ * @param {Date} now
+ */
+export function groupOf(unix, now) {
+  const then = new Date(unix * 1000);
+  /** @param {Date} date */
+  const day = (date) => Date.UTC(date.getFullYear(), date.getMonth(), date.getDate()) / 86_400_000;
+  const ago = day(now) - day(then);
+  if (ago < 1) return "Today";
+  if (ago < 2) return "Yesterday";
+  if (ago < 8) return "Last week";
+  return month.format(then) + (then.getFullYear() === now.getFullYear() ? "" : " " + then.getFullYear());
+}
 
 export class List {
   /** @param {Host} host */
@@ -23,57 +48,93 @@ export class List {
     this.end = byId("list-end");
     /** @type {Info[]} newest activity first */
     this.rows = [];
+    /** @type {Info[]} */
+    this.pinned = [];
     /** @type {Map<string, HTMLLIElement>} */
     this.elements = new Map();
+    /** @type {Map<string, HTMLElement>} */
+    this.groups = new Map();
     /** @type {string | null} */
     this.current = null;
     /** @type {string | null} where a reply is being written */
     this.writing = null;
+    this.archived = false;
     this.more = false;
     this.loading = false;
     this.loaded = false;
     /** @type {string | null} */
     this.renaming = null;
-    new IntersectionObserver(
+    /** @type {Map<string, number>} what is deleted, and when for good */
+    this.leaving = new Map();
+    this.menu = byId("row-menu");
+    this.switch = byId("archived");
+    this.switch.addEventListener("click", () => void this.showArchived(!this.archived));
+    this.menu.addEventListener("keydown", (event) => this.menuKey(event));
+    byId("list-scroller").addEventListener("scroll", () => this.menu.hidePopover(), { passive: true });
+    this.observer = new IntersectionObserver(
       (entries) => {
         if (entries.some((entry) => entry.isIntersecting)) void this.loadMore();
       },
       { root: byId("list-scroller"), rootMargin: "0px 0px 400px 0px" },
-    ).observe(this.end);
+    );
+    this.observer.observe(this.end);
+    this.resumeLeaving();
   }
 
   /** @param {string | null} id */
   find(id) {
-    return this.rows.find((row) => row.id === id) ?? null;
+    return this.rows.find((row) => row.id === id) ?? this.pinned.find((row) => row.id === id) ?? null;
   }
 
   /** Reads the first page anew and puts it before what was loaded beyond it. */
   async refresh() {
-    const page = await api.listConversations(null);
+    const { archived } = this;
+    const [page, pinned] = await Promise.all([api.listConversations(null, { archived }), archived ? null : api.listConversations(null, { pinned: true })]);
+    if (archived !== this.archived) return;
     const last = page.data[page.data.length - 1];
     const fresh = new Set(page.data.map((row) => row.id));
     const beyond = page.has_more && last ? this.rows.filter((row) => !fresh.has(row.id) && row.updated_at <= last.updated_at) : [];
     this.rows = [...page.data, ...beyond];
+    this.pinned = pinned?.data ?? [];
     // With rows beyond, their own loading has told whether there are more.
     if (beyond.length === 0) this.more = page.has_more;
     this.loaded = true;
     this.render();
   }
 
+  /** @param {boolean} archived */
+  async showArchived(archived) {
+    this.archived = archived;
+    this.rows = [];
+    this.pinned = [];
+    this.more = false;
+    this.loaded = false;
+    this.switch.textContent = archived ? "Back to conversations" : "Archived";
+    byId("list-none").textContent = archived ? "Nothing is archived." : "None yet. What you ask appears here.";
+    this.render();
+    try {
+      await this.refresh();
+    } catch (problem) {
+      if (!(problem instanceof api.Problem)) throw problem; // the poll tries again, and says so
+    }
+  }
+
   async loadMore() {
     if (!this.more || this.loading) return;
     this.loading = true;
+    const { archived } = this;
     try {
-      const page = await api.listConversations(this.rows[this.rows.length - 1]?.id ?? null);
+      const page = await api.listConversations(this.rows[this.rows.length - 1]?.id ?? null, { archived });
+      this.loading = false;
+      if (archived !== this.archived) return;
       const known = new Set(this.rows.map((row) => row.id));
       this.rows.push(...page.data.filter((row) => !known.has(row.id)));
       this.more = page.has_more;
       this.render();
       this.end.replaceChildren();
-      this.loading = false;
       // The mark may still be in view, and then nothing would ask again.
-      const box = this.end.getBoundingClientRect();
-      if (this.more && box.top < window.innerHeight + 400 && box.height + box.top > 0) setTimeout(() => void this.loadMore(), 0);
+      this.observer.unobserve(this.end);
+      this.observer.observe(this.end);
     } catch {
       const retry = h("button", { type: "button" }, "Retry");
       retry.addEventListener("click", () => {
@@ -87,9 +148,15 @@ export class List {
 
   /** Adds or updates one row; what is new goes first. @param {Info} info */
   put(info) {
-    const at = this.rows.findIndex((row) => row.id === info.id);
-    if (at < 0) this.rows.unshift(info);
-    else this.rows[at] = info;
+    for (const [rows, belongs] of /** @type {[Info[], boolean][]} */ ([
+      [this.rows, info.archived === this.archived],
+      [this.pinned, info.pinned && !info.archived && !this.archived],
+    ])) {
+      const at = rows.findIndex((row) => row.id === info.id);
+      if (!belongs && at >= 0) rows.splice(at, 1);
+      else if (belongs && at >= 0) rows[at] = info;
+      else if (belongs) rows.splice(rows.filter((row) => row.updated_at > info.updated_at).length, 0, info);
+    }
     this.render();
   }
 
@@ -106,44 +173,81 @@ export class List {
     this.render();
   }
 
+  /** The rows as they are shown, by group. @returns {Map<string, Info[]>} */
+  grouped() {
+    const now = new Date();
+    /** @type {Map<string, Info[]>} */
+    const groups = new Map();
+    /** @param {string} name @param {Info} info */
+    const add = (name, info) => {
+      const rows = groups.get(name);
+      if (rows) rows.push(info);
+      else groups.set(name, [info]);
+    };
+    const pinned = new Set(this.pinned.map((row) => row.id));
+    for (const info of this.pinned) if (!this.leaving.has(info.id)) add("Pinned", info);
+    for (const info of this.rows) {
+      if (!pinned.has(info.id) && !this.leaving.has(info.id)) add(groupOf(info.updated_at, now), info);
+    }
+    return groups;
+  }
+
   render() {
-    const wanted = new Set(this.rows.map((row) => row.id));
+    const groups = this.grouped();
+    const wanted = new Set([...groups.values()].flat().map((row) => row.id));
     for (const [id, element] of this.elements) {
       if (wanted.has(id)) continue;
       element.remove();
       this.elements.delete(id);
     }
-    let place = this.list.firstElementChild;
-    for (const info of this.rows) {
-      let element = this.elements.get(info.id);
-      if (!element) {
-        element = this.row(info);
-        this.elements.set(info.id, element);
-      }
-      this.updateRow(element, info);
-      if (element === place) place = place.nextElementSibling;
-      else this.list.insertBefore(element, place);
+    for (const [name, section] of this.groups) {
+      if (groups.has(name)) continue;
+      section.remove();
+      this.groups.delete(name);
     }
-    byId("list-none").hidden = !this.loaded || this.rows.length > 0;
+    let below = this.list.firstElementChild;
+    for (const [name, rows] of groups) {
+      let section = this.groups.get(name);
+      if (!section) {
+        const id = "group-" + name.replace(" ", "-").toLowerCase();
+        section = h("section", { "aria-labelledby": id }, h("h2", { id }, name), h("ul"));
+        this.groups.set(name, section);
+      }
+      if (section === below) below = below.nextElementSibling;
+      else this.list.insertBefore(section, below);
+      const list = /** @type {HTMLElement} */ (section.lastElementChild);
+      let place = list.firstElementChild;
+      for (const info of rows) {
+        let element = this.elements.get(info.id);
+        if (!element) {
+          element = this.row(info.id);
+          this.elements.set(info.id, element);
+        }
+        this.updateRow(element, info);
+        if (element === place) place = place.nextElementSibling;
+        else move(list, element, place);
+      }
+    }
+    byId("list-none").hidden = !this.loaded || wanted.size > 0;
   }
 
-  /** @param {Info} info */
-  row(info) {
-    const link = h("a", { href: "/c/" + info.id }, h("span", { class: "name" }), h("span", { class: "running", hidden: true }, "writing"));
+  /** @param {string} id */
+  row(id) {
+    const link = h("a", { href: "/c/" + id }, h("span", { class: "name" }), h("span", { class: "running", hidden: true }, "writing"));
     link.addEventListener("click", (event) => {
       if (event.metaKey || event.ctrlKey || event.shiftKey || event.button !== 0) return;
       event.preventDefault();
-      this.host.open(info.id);
+      this.host.open(id);
     });
     link.addEventListener("keydown", (event) => {
-      if (event.key === "F2") this.rename(info.id);
-      else if (event.key === "Delete") void this.remove(info.id);
+      if (event.key === "F2") this.rename(id);
+      else if (event.key === "Delete") void this.remove(id);
       else return;
       event.preventDefault();
     });
-    const rename = h("button", { type: "button", class: "quiet", title: "Rename", onclick: () => this.rename(info.id) }, icon("rename"));
-    const remove = h("button", { type: "button", class: "quiet", title: "Delete", onclick: () => void this.remove(info.id) }, icon("delete"));
-    return h("li", {}, link, rename, remove);
+    const more = h("button", { type: "button", class: "quiet", "aria-haspopup": "menu" }, icon("more"));
+    more.addEventListener("click", () => this.openMenu(id, more));
+    return h("li", {}, link, more);
   }
 
   /** @param {HTMLLIElement} element @param {Info} info */
@@ -153,14 +257,77 @@ export class List {
     const name = /** @type {HTMLElement} */ (link.querySelector(".name"));
     if (name.textContent !== title) {
       name.textContent = title;
+      name.dir = "auto";
       link.title = title;
-      const [rename, remove] = element.querySelectorAll("button.quiet");
-      rename.setAttribute("aria-label", "Rename " + title);
-      remove.setAttribute("aria-label", "Delete " + title);
+      element.querySelector("button")?.setAttribute("aria-label", "More about " + title);
     }
     /** @type {HTMLElement} */ (link.querySelector(".running")).hidden = info.running_response_id === null && info.id !== this.writing;
     if (info.id === this.current) link.setAttribute("aria-current", "page");
     else link.removeAttribute("aria-current");
+  }
+
+  /** What can be done with a row. @param {string} id @param {HTMLElement} button */
+  openMenu(id, button) {
+    const info = this.find(id);
+    if (!info) return;
+    /** @param {string} name @param {() => void} action */
+    const item = (name, action) => {
+      const entry = h("button", { type: "button", role: "menuitem", class: "quiet" }, name);
+      entry.addEventListener("click", () => {
+        button.focus(); // where the focus goes back to, unless the action moves it
+        this.menu.hidePopover();
+        action();
+      });
+      return entry;
+    };
+    this.menu.replaceChildren(
+      info.archived ? "" : item(info.pinned ? "Unpin" : "Pin", () => void this.change(info, { pinned: !info.pinned })),
+      item("Rename", () => this.rename(id)),
+      item(info.archived ? "Unarchive" : "Archive", () => void this.change(info, { archived: !info.archived })),
+      item("Delete", () => void this.remove(id)),
+    );
+    this.menu.setAttribute("aria-label", titleOf(info));
+    this.menu.showPopover();
+    const box = button.getBoundingClientRect();
+    const { offsetWidth, offsetHeight, style } = this.menu;
+    style.left = Math.max(8, Math.min(box.left, window.innerWidth - offsetWidth - 8)) + "px";
+    style.top = (box.bottom + offsetHeight + 12 > window.innerHeight ? box.top - offsetHeight - 4 : box.bottom + 4) + "px";
+    this.menu.querySelector("button")?.focus();
+  }
+
+  /** @param {KeyboardEvent} event */
+  menuKey(event) {
+    const entries = [...this.menu.querySelectorAll("button")];
+    const at = entries.indexOf(/** @type {HTMLButtonElement} */ (document.activeElement));
+    /** @type {Record<string, number>} */
+    const to = { ArrowDown: at + 1, ArrowUp: at - 1, Home: 0, End: -1 };
+    if (!(event.key in to)) return;
+    event.preventDefault();
+    entries.at(to[event.key] % entries.length)?.focus();
+  }
+
+  /** Pins, archives, and back. @param {Info} info @param {{pinned?: boolean, archived?: boolean}} change */
+  async change(info, change) {
+    const next = "archived" in change ? this.neighbour(info.id) : info.id;
+    try {
+      this.put({ ...info, ...(await api.updateConversation(info.id, change)) });
+    } catch (problem) {
+      await tell(`“${titleOf(info)}” was not changed.`, problem instanceof Error ? problem.message : "");
+      return;
+    }
+    this.focus(next);
+  }
+
+  /** The row that takes the focus when this one goes. @param {string} id */
+  neighbour(id) {
+    const shown = [...this.list.querySelectorAll("li a")];
+    const at = shown.findIndex((link) => link.getAttribute("href") === "/c/" + id);
+    return (shown[at + 1] ?? shown[at - 1])?.getAttribute("href")?.slice(3) ?? null;
+  }
+
+  /** @param {string | null} id */
+  focus(id) {
+    (this.elements.get(id ?? "")?.querySelector("a") ?? byId("new")).focus();
   }
 
   /** Edits a title in place: Enter keeps it, Escape does not. @param {string} id */
@@ -186,7 +353,7 @@ export class List {
       if (keep && title !== "" && title !== titleOf(info)) {
         saving = true;
         try {
-          const renamed = await api.renameConversation(id, title);
+          const renamed = await api.updateConversation(id, { title });
           this.put({ ...info, ...renamed });
           this.host.renamed(renamed);
         } catch (problem) {
@@ -216,69 +383,125 @@ export class List {
     input.addEventListener("blur", () => void end(true));
   }
 
-  /** Asks, then deletes. @param {string} id */
+  /**
+   * Takes a conversation away. The server has it among the archived ones until
+   * it can no longer be undone; then it is erased.
+   * @param {string} id
+   */
   async remove(id) {
     const info = this.find(id);
-    if (!info || !(await confirmDelete(titleOf(info)))) {
-      this.elements.get(id)?.querySelector("a")?.focus();
-      return;
+    if (!info || this.leaving.has(id)) return;
+    const next = this.neighbour(id);
+    const open = id === this.current;
+    this.leave(id, Date.now() + UNDO);
+    this.render();
+    this.host.hidden(id);
+    this.focus(next);
+    const undo = h("button", { type: "button" }, "Undo");
+    const toast = h("p", { class: "toast" }, h("span", {}, `Deleted “${titleOf(info)}”`), undo);
+    byId("toasts").append(toast);
+    setTimeout(() => toast.remove(), UNDO);
+    undo.addEventListener("click", async () => {
+      toast.remove();
+      this.stay(id);
+      this.render();
+      try {
+        this.put({ ...info, ...(await api.updateConversation(id, { archived: info.archived })) });
+      } catch (problem) {
+        await tell(`“${titleOf(info)}” is archived now.`, problem instanceof Error ? problem.message : "");
+        return;
+      }
+      if (open) this.host.open(id);
+      this.focus(id);
+    });
+    try {
+      if (!info.archived) await api.updateConversation(id, { archived: true });
+    } catch {
+      // It only stays in other tabs' lists until it is erased.
     }
+  }
+
+  /** @param {string} id @param {number} at */
+  leave(id, at) {
+    this.leaving.set(id, at);
+    save(LEAVING, JSON.stringify({ ...stored(), [id]: at }));
+    setTimeout(() => void this.erase(id), Math.max(0, at - Date.now()));
+  }
+
+  /** @param {string} id */
+  stay(id) {
+    this.leaving.delete(id);
+    const rest = stored();
+    delete rest[id];
+    save(LEAVING, Object.keys(rest).length > 0 ? JSON.stringify(rest) : null);
+  }
+
+  /** Goes on with deletions that a page did not end. */
+  resumeLeaving() {
+    for (const [id, at] of Object.entries(stored())) {
+      setTimeout(() => {
+        if (id in stored()) void this.erase(id, true);
+      }, Math.max(0, at - Date.now()));
+    }
+  }
+
+  /** @param {string} id @param {boolean} [resumed] from another page */
+  async erase(id, resumed = false) {
+    if (!resumed && !this.leaving.has(id)) return;
     try {
       await api.deleteConversation(id);
     } catch (problem) {
-      if (!(problem instanceof api.Problem) || problem.status !== 404) {
-        await tell(`“${titleOf(info)}” was not deleted.`, problem instanceof Error ? problem.message : "");
+      if (!(problem instanceof api.Problem)) throw problem;
+      if (problem.status !== 404) {
+        setTimeout(() => void this.erase(id, resumed), UNDO); // the server is away
         return;
       }
     }
-    const at = this.rows.findIndex((row) => row.id === id);
-    if (at >= 0) this.rows.splice(at, 1);
+    this.rows = this.rows.filter((row) => row.id !== id);
+    this.pinned = this.pinned.filter((row) => row.id !== id);
+    this.stay(id);
+    this.host.erased(id);
     this.render();
-    this.host.deleted(id);
-    const next = this.rows[at] ?? this.rows[at - 1];
-    const focus = next ? this.elements.get(next.id)?.querySelector("a") : byId("new");
-    focus?.focus();
   }
 }
 
-/** @param {string} title @returns {Promise<boolean>} */
-function confirmDelete(title) {
-  return ask("Delete this conversation?", `“${title}” and all its messages will be erased.`, "Delete");
+/** The deletions under way, by all pages. @returns {Record<string, number>} */
+function stored() {
+  try {
+    return JSON.parse(load(LEAVING) ?? "{}") ?? {};
+  } catch {
+    return {};
+  }
 }
 
-/** @param {string} heading @param {string} text */
-const tell = (heading, text) => ask(heading, text, null);
+/**
+ * Puts a row before another, with its focus.
+ * @param {Element} list
+ * @param {HTMLElement} row
+ * @param {Element | null} before
+ */
+function move(list, row, before) {
+  const focused = row.contains(document.activeElement) ? /** @type {HTMLElement} */ (document.activeElement) : null;
+  list.insertBefore(row, before);
+  focused?.focus();
+}
 
 /**
- * A question in a dialog.
+ * Says something in a dialog.
  * @param {string} heading
  * @param {string} text
- * @param {string | null} yes the button that does it; null only tells
- * @returns {Promise<boolean>}
+ * @returns {Promise<void>}
  */
-function ask(heading, text, yes) {
+function tell(heading, text) {
   return new Promise((resolve) => {
-    const no = h("button", { type: "button" }, yes ? "Cancel" : "Close");
-    const go = yes ? h("button", { type: "button", class: "danger" }, yes) : null;
-    const dialog = h(
-      "dialog",
-      { "aria-labelledby": "dialog-heading" },
-      h("h2", { id: "dialog-heading" }, heading),
-      h("p", {}, text),
-      h("div", { class: "buttons" }, no, go),
-    );
-    let answer = false;
-    no.addEventListener("click", () => dialog.close());
-    go?.addEventListener("click", () => {
-      answer = true;
-      dialog.close();
-    });
+    const close = h("button", { type: "button" }, "Close");
+    const dialog = h("dialog", { "aria-labelledby": "dialog-heading" }, h("h2", { id: "dialog-heading" }, heading), h("p", {}, text), h("div", { class: "buttons" }, close));
+    close.addEventListener("click", () => dialog.close());
     dialog.addEventListener("close", () => {
       dialog.remove();
-      resolve(answer);
+      resolve();
     });
     document.body.append(dialog);
     dialog.showModal();
-    (go ?? no).focus();
   });
 }

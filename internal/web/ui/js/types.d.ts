@@ -16,6 +16,8 @@ export interface Conversation {
   title: string | null;
   model: string | null;
   message_count: number;
+  pinned: boolean;
+  archived: boolean;
   /** Changes with every message. */
   head: number | string | null;
   metadata: Record<string, string> | null;
