@@ -3,7 +3,8 @@
 // What is always true in it:
 //
 //   - Nothing of a reply reaches a reader before it is committed. The log in the record is the only road from the model to
-//     the screen: a reader ([Advisor.Follow]) reads rows, and what goes on in memory only tells it when to look.
+//     the screen: a reader ([Advisor.Follow]) reads rows, and what goes on in memory only tells it when to look. Only a reply of
+//     which nothing is to be kept goes straight to its one reader ([Advisor.Answer]).
 //   - A reply belongs to this process from [Advisor.Ask] to its end, whoever asked and whether or not they still listen.
 //   - A reply ends once, and what is kept of it is what was committed to its log.
 //   - No database connection is held while a model thinks.

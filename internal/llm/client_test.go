@@ -273,9 +273,10 @@ func TestStreamSendsTheRequest(t *testing.T) {
 	})
 	zero, most := 0.0, 100
 	collect(t, client, llm.Request{Model: "m", Temperature: &zero, MaxOutputTokens: &most, Messages: []llm.Message{
-		{Role: llm.RoleSystem, Text: "Be brief."}, {Role: llm.RoleAssistant, Text: ""}, {Role: llm.RoleUser, Text: "hi"}}})
-	want := `POST /v1/chat/completions Bearer sk-secret {"model":"m","messages":[{"role":"system","content":"Be brief."},` +
-		`{"role":"user","content":"hi"}],"stream":true,"stream_options":{"include_usage":true},"temperature":0,"max_tokens":100}`
+		{Role: llm.RoleSystem, Text: "Be brief."}, {Role: llm.RoleSystem, Text: "Be right."}, {Role: llm.RoleAssistant, Text: ""},
+		{Role: llm.RoleUser, Text: "hi"}, {Role: llm.RoleSystem, Text: "Now."}}})
+	want := `POST /v1/chat/completions Bearer sk-secret {"model":"m","messages":[{"role":"system","content":"Be brief.\n\nBe right."},` +
+		`{"role":"user","content":"hi"},{"role":"system","content":"Now."}],"stream":true,"stream_options":{"include_usage":true},"temperature":0,"max_tokens":100}`
 	if got != want {
 		t.Errorf("sent\n%s\nwant\n%s", got, want)
 	}

@@ -2,6 +2,7 @@ package llm
 
 import (
 	"encoding/json"
+	"fmt"
 
 	openai "github.com/sashabaranov/go-openai"
 )
@@ -92,7 +93,12 @@ func newWireRequest(req Request) wireRequest {
 		PresencePenalty: req.PresencePenalty, FrequencyPenalty: req.FrequencyPenalty,
 		MaxTokens: req.MaxOutputTokens} // the older name is the one that every local server knows
 	for _, m := range req.Messages {
-		if w, said := newWireMessage(m); said {
+		w, said := newWireMessage(m)
+		switch {
+		case !said:
+		case m.Role == RoleSystem && len(wire.Messages) == 1 && wire.Messages[0].Role == RoleSystem: // many templates take one, at the beginning
+			wire.Messages[0].Content = fmt.Sprintf("%s\n\n%s", wire.Messages[0].Content, m.Text)
+		default:
 			wire.Messages = append(wire.Messages, w)
 		}
 	}
