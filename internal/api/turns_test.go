@@ -556,6 +556,15 @@ func TestAReferenceIsACopyOfWhatItNames(t *testing.T) {
 	})
 }
 
+func TestAConversationIsAnsweredAsItIs(t *testing.T) {
+	each(t, func(t *testing.T, s *server) {
+		c := s.ok("POST", "/v1/conversations", object{"items": []object{{"role": "user", "content": "Is it on?"}}}).str("id")
+		s.ok("POST", "/v1/responses", object{"conversation": c})
+		is(t, "what the model was told", s.told(), "user: Is it on?")
+		is(t, "the items", texts(s.ok("GET", "/v1/conversations/"+c+"/items?order=asc", nil)), []string{"user: Is it on?", "assistant: ok"})
+	})
+}
+
 func TestManyMayGoOnFromOneReply(t *testing.T) {
 	each(t, func(t *testing.T, s *server) {
 		r := s.ok("POST", "/v1/responses", object{"input": "q"})
