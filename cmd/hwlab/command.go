@@ -15,7 +15,8 @@ func newCommand() *cobra.Command {
 		SilenceUsage:  true,
 		SilenceErrors: true,
 	}
-	cmd.AddCommand(newServeCommand())
+	cmd.AddCommand(newServeCommand(), newExportCommand(), newImportCommand(), newCopyCommand())
+	cmd.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return &usageError{err} })
 	return cmd
 }
 

@@ -14,6 +14,6 @@ func main() {
 	defer stop()
 	if err := newCommand().ExecuteContext(ctx); err != nil {
 		fmt.Fprintln(os.Stderr, "hwlab:", err)
-		os.Exit(1)
+		os.Exit(exitCode(err))
 	}
 }

@@ -66,6 +66,12 @@ func Grow(rt *rapid.T, t *testing.T, s Store) (conversation string) {
 	return id
 }
 
+// Check checks a property with n examples, see check.
+func Check(t *testing.T, n int, property func(t *rapid.T)) {
+	t.Helper()
+	check(t, n, property)
+}
+
 // archived are the rows of a conversation. Each must be one that Restore takes.
 func (r *record) archived(t tb, conversation string) (rows []store.ArchiveRow) {
 	t.Helper()

@@ -1,0 +1,471 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"net/url"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"git.georgsen.dk/hwlab/internal/archive"
+	"git.georgsen.dk/hwlab/internal/store"
+	"git.georgsen.dk/hwlab/internal/store/sqlite"
+)
+
+// keeper is a record that conversations are moved out of or into.
+type keeper interface {
+	record
+	archive.Record
+	archive.Thread
+}
+
+// openKeeper opens what is configured to be written.
+func openKeeper(ctx context.Context, cfg config) (keeper, error) {
+	r, err := openRecord(ctx, cfg)
+	if err != nil {
+		return nil, err
+	}
+	return r.(keeper), nil
+}
+
+// openSource opens what is configured to be read. An SQLite file may be in use by a server.
+func openSource(ctx context.Context, cfg config) (keeper, error) {
+	if cfg.DatabaseURL != "" {
+		return openKeeper(ctx, cfg)
+	}
+	path := filepath.Join(cfg.DataDir, "hwlab.db")
+	s, err := sqlite.OpenReadOnly(ctx, path)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, fmt.Errorf("there is no record at %s; HWLAB_DATA_DIR or HWLAB_DATABASE_URL says where it is", path)
+	}
+	if err != nil {
+		return nil, err
+	}
+	return s, nil
+}
+
+// recordCommand is a command that needs no more of the configuration than where the record is.
+func recordCommand(cmd *cobra.Command, run func(cmd *cobra.Command, args []string, cfg config) error) *cobra.Command {
+	var cfg config
+	cmd.Flags().StringVar(&cfg.DataDir, "data-dir", dataDir(), "directory of hwlab.db, unless HWLAB_DATABASE_URL is set (HWLAB_DATA_DIR)")
+	cmd.RunE = func(cmd *cobra.Command, args []string) error {
+		if err := cfg.load(cmd.Flags()); err != nil {
+			return err
+		}
+		return run(cmd, args, cfg)
+	}
+	return cmd
+}
+
+func newExportCommand() *cobra.Command {
+	var output string
+	var markdown bool
+	cmd := recordCommand(&cobra.Command{
+		Use:   "export [ID...]",
+		Short: "Write all conversations, or those named, as JSON lines",
+		Long: "Write all conversations, or those named, as JSON lines: everything that is kept of them, for hwlab import. " +
+			"With --markdown write one conversation to be read by people.\n\nThe server may be running.",
+		Args: cobra.ArbitraryArgs,
+	}, func(cmd *cobra.Command, args []string, cfg config) (err error) {
+		if markdown && len(args) != 1 {
+			return &usageError{errors.New("--markdown writes one conversation: name it")}
+		}
+		from, err := openSource(cmd.Context(), cfg)
+		if err != nil {
+			return err
+		}
+		defer from.Close()
+		var ids []string
+		for _, arg := range args {
+			id, err := findConversation(cmd.Context(), from, arg)
+			if err != nil {
+				return err
+			}
+			ids = append(ids, id)
+		}
+		out, done := cmd.OutOrStdout(), func() error { return nil }
+		if output != "" {
+			if out, done, err = createFile(output); err != nil {
+				return err
+			}
+			defer func() {
+				if err != nil {
+					os.Remove(output + ".part")
+				}
+			}()
+		}
+		if markdown {
+			if err := archive.Markdown(cmd.Context(), from, out, ids[0]); err != nil {
+				return err
+			}
+			return done()
+		}
+		p := newProgress(cmd.ErrOrStderr(), "exported")
+		n, err := archive.Export(cmd.Context(), from, out, ids, func(n archive.Counts) { p.show(n.Messages, 0, 0, counted(n.Conversations, n.Messages)) })
+		if err != nil {
+			return err
+		}
+		if err := done(); err != nil {
+			return err
+		}
+		p.end(counted(n.Conversations, n.Messages))
+		return nil
+	})
+	cmd.Flags().StringVarP(&output, "output", "o", "", "file to write instead of standard output; it must not be there yet")
+	cmd.Flags().BoolVar(&markdown, "markdown", false, "write one conversation as Markdown")
+	return cmd
+}
+
+// createFile makes a file for its owner only. It appears under its name when done is called, whole and on disk.
+func createFile(path string) (out io.Writer, done func() error, err error) {
+	if _, err := os.Lstat(path); err == nil {
+		return nil, nil, fmt.Errorf("%s is there already", path)
+	}
+	file, err := os.OpenFile(path+".part", os.O_CREATE|os.O_TRUNC|os.O_WRONLY, 0o600)
+	if err != nil {
+		return nil, nil, err
+	}
+	return file, func() error {
+		if err := errors.Join(file.Sync(), file.Close()); err != nil {
+			return err
+		}
+		return os.Rename(path+".part", path)
+	}, nil
+}
+
+func newImportCommand() *cobra.Command {
+	return recordCommand(&cobra.Command{
+		Use:   "import FILE",
+		Short: "Add the conversations of an export",
+		Long: "Add the conversations of an export to the record; - reads standard input. What is there already is left as it is, so an import can be repeated.\n\n" +
+			"Of a file that is damaged, what is whole is added, the rest is named by its place, and the exit code is 1.",
+		Args: usage(cobra.ExactArgs(1)),
+	}, func(cmd *cobra.Command, args []string, cfg config) error {
+		in, size, name := cmd.InOrStdin(), int64(0), args[0]
+		if name != "-" {
+			file, err := os.Open(name)
+			if err != nil {
+				return err
+			}
+			defer file.Close()
+			if info, err := file.Stat(); err == nil && info.Mode().IsRegular() {
+				size = info.Size()
+			}
+			in = file
+		}
+		to, err := openKeeper(cmd.Context(), cfg)
+		if err != nil {
+			return err
+		}
+		defer to.Close()
+		p := newProgress(cmd.ErrOrStderr(), "imported")
+		read := &countingReader{in: in}
+		o := archive.Options{
+			Progress: func(r archive.Result) { p.show(r.Messages, read.n, size, counted(r.Added, r.Messages)) },
+			Problem:  func(place, what string) { p.say(fmt.Sprintf("%s: %s: %s", name, place, what)) },
+		}
+		result, err := archive.Import(cmd.Context(), to, read, o)
+		if err != nil && !errors.Is(err, archive.ErrNotWhole) {
+			p.end(outcome(result))
+			return err
+		}
+		return errors.Join(err, index(cmd.Context(), to, p, outcome(result)))
+	})
+}
+
+// index indexes what was added, and ends the report.
+func index(ctx context.Context, to keeper, p *progress, report string) error {
+	began := time.Now()
+	err := archive.Index(ctx, to, func(done int) { p.show(done, 0, 0, fmt.Sprintf("%d messages indexed", done)) })
+	if took := time.Since(began); took > time.Second {
+		report += fmt.Sprintf("; indexed in %.1f s", took.Seconds())
+	}
+	p.end(report)
+	return err
+}
+
+func outcome(r archive.Result) string {
+	text := counted(r.Added, r.Messages)
+	for _, part := range []struct {
+		n    int
+		what string
+	}{{r.Same, "were there already"}, {r.Differs, "are there and differ"}} {
+		if part.n > 0 {
+			text += fmt.Sprintf("; %d %s", part.n, part.what)
+		}
+	}
+	if r.Failed > 0 {
+		text += "; " + plural(r.Failed, "problem") + " named above"
+	}
+	return text
+}
+
+func counted(conversations, messages int) string {
+	return fmt.Sprintf("%s with %s", plural(conversations, "conversation"), plural(messages, "message"))
+}
+
+func plural(n int, what string) string {
+	if n != 1 {
+		what += "s"
+	}
+	return fmt.Sprintf("%d %s", n, what)
+}
+
+func newCopyCommand() *cobra.Command {
+	var from, to string
+	var replace bool
+	cmd := &cobra.Command{
+		Use:   "copy --from PLACE --to PLACE",
+		Short: "Copy all conversations to another record, and verify the copy",
+		Long: "Copy all conversations from one record to another, and compare each in both at the end by a checksum of its content and order. " +
+			"The source may be in use. A copy that was interrupted is continued by running it again.\n\n" +
+			"A PLACE is an SQLite file, a directory with hwlab.db in it, a postgres:// URL without a password, or env:NAME for a URL in the " +
+			"environment variable NAME.",
+		Args: usage(cobra.NoArgs),
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			source, err := place(from, true)
+			if err != nil {
+				return &usageError{fmt.Errorf("--from: %w", err)}
+			}
+			target, err := place(to, false)
+			if err != nil {
+				return &usageError{fmt.Errorf("--to: %w", err)}
+			}
+			a, err := source(cmd.Context())
+			if err != nil {
+				return fmt.Errorf("--from: %w", err)
+			}
+			defer a.Close()
+			b, err := target(cmd.Context())
+			if err != nil {
+				return fmt.Errorf("--to: %w", err)
+			}
+			defer b.Close()
+			p := newProgress(cmd.ErrOrStderr(), "copied")
+			o := archive.Options{
+				Progress: func(r archive.Result) { p.show(r.Messages, 0, 0, outcome(r)) },
+				Problem:  func(place, what string) { p.say(place + ": " + what) },
+			}
+			result, err := archive.Copy(cmd.Context(), b, a, replace, o)
+			if err != nil && !errors.Is(err, archive.ErrNotWhole) {
+				p.end(outcome(result))
+				return err
+			}
+			if err := index(cmd.Context(), b, p, outcome(result)); err != nil {
+				return err
+			}
+			equal, unequal, err := archive.Compare(cmd.Context(), a, b, o)
+			if err != nil {
+				return err
+			}
+			fmt.Fprintf(cmd.ErrOrStderr(), "verified %s equal by checksum\n", counted(equal.Conversations, equal.Messages))
+			if unequal > 0 {
+				return fmt.Errorf("%s differ; what was written to during the copy is the same after another run, what differs in both stays unless you say --replace",
+					plural(unequal, "conversation"))
+			}
+			return nil
+		},
+	}
+	cmd.Flags().StringVar(&from, "from", "", "record to read")
+	cmd.Flags().StringVar(&to, "to", "", "record to write")
+	cmd.Flags().BoolVar(&replace, "replace", false, "where a conversation is in both and differs, take that of --from")
+	return cmd
+}
+
+// place is how to open the record that text names.
+func place(text string, read bool) (func(ctx context.Context) (keeper, error), error) {
+	dsn := ""
+	if name, ok := strings.CutPrefix(text, "env:"); ok {
+		if dsn = os.Getenv(name); dsn == "" {
+			return nil, fmt.Errorf("the environment has no %s", name)
+		}
+	} else if strings.HasPrefix(text, "postgres://") || strings.HasPrefix(text, "postgresql://") {
+		u, err := url.Parse(text)
+		if err != nil { // its text would show the password
+			return nil, errors.New("the URL cannot be read; give it as env:NAME, with @ : / ? # in the password escaped")
+		}
+		_, password := u.User.Password()
+		if password || u.Query().Has("password") {
+			return nil, errors.New("a password on the command line can be read by others on this machine; put the URL into an environment variable and give env:NAME")
+		}
+		dsn = text
+	}
+	if dsn != "" {
+		return func(ctx context.Context) (keeper, error) { return openKeeper(ctx, config{DatabaseURL: dsn}) }, nil
+	}
+	if text == "" {
+		return nil, errors.New("no record named")
+	}
+	path := text
+	if info, err := os.Stat(text); err == nil && info.IsDir() {
+		path = filepath.Join(text, "hwlab.db")
+	}
+	return func(ctx context.Context) (keeper, error) {
+		if read {
+			s, err := sqlite.OpenReadOnly(ctx, path)
+			if err != nil {
+				return nil, err
+			}
+			return s, nil
+		}
+		s, err := sqlite.Open(ctx, path)
+		if err != nil {
+			return nil, err
+		}
+		return s, nil
+	}, nil
+}
+
+// findConversation returns the id of the conversation that text names: its id, with or without conv_, or a unique beginning of it.
+func findConversation(ctx context.Context, from archive.Source, text string) (string, error) {
+	prefix := strings.ToLower(strings.TrimPrefix(text, "conv_"))
+	if prefix == "" || strings.Trim(prefix, "0123456789abcdef-") != "" {
+		return "", &notFoundError{text}
+	}
+	const least = "00000000-0000-0000-0000-000000000000"
+	after := prefix[:min(len(prefix), 36)]
+	after += least[len(after):]
+	if !store.IsID(after) {
+		return "", &notFoundError{text}
+	}
+	ids, err := from.ConversationIDs(ctx, after, 2)
+	if err != nil {
+		return "", err
+	}
+	// These come after that id; it may be one itself.
+	err = from.ArchiveConversation(ctx, after, func(store.ArchiveRow) error { return errFound })
+	if errors.Is(err, errFound) {
+		ids = append(ids, after)
+	} else if !errors.Is(err, store.ErrNotFound) {
+		return "", err
+	}
+	ids = slices.DeleteFunc(ids, func(id string) bool { return !strings.HasPrefix(id, prefix) })
+	switch len(ids) {
+	case 0:
+		return "", &notFoundError{text}
+	case 1:
+		return ids[0], nil
+	}
+	return "", &usageError{fmt.Errorf("several conversations begin with %s", text)}
+}
+
+var errFound = errors.New("found")
+
+// countingReader counts what is read.
+type countingReader struct {
+	in io.Reader
+	n  int64
+}
+
+func (r *countingReader) Read(p []byte) (int, error) {
+	n, err := r.in.Read(p)
+	r.n += int64(n)
+	return n, err
+}
+
+// progress tells how far something is: a bar on a terminal, else a line now and then.
+type progress struct {
+	out      io.Writer
+	what     string
+	terminal bool
+	began    time.Time
+	told     time.Time
+}
+
+func newProgress(out io.Writer, what string) *progress {
+	return &progress{out: out, what: what, terminal: isTerminal(out), began: time.Now(), told: time.Now()}
+}
+
+func isTerminal(f any) bool {
+	file, ok := f.(*os.File)
+	if !ok {
+		return false
+	}
+	info, err := file.Stat()
+	return err == nil && info.Mode()&os.ModeCharDevice != 0
+}
+
+// show tells that n messages, or done of size bytes where size is known, are done.
+func (p *progress) show(n int, done, size int64, text string) {
+	every := 10 * time.Second
+	if p.terminal {
+		every = 100 * time.Millisecond
+	}
+	if time.Since(p.told) < every {
+		return
+	}
+	p.told = time.Now()
+	passed := time.Since(p.began)
+	text = fmt.Sprintf("%s, %.0f messages/s", text, float64(n)/passed.Seconds())
+	if size > 0 && done > 0 {
+		part := min(1, float64(done)/float64(size))
+		left := time.Duration(float64(passed) * (1 - part) / part).Round(time.Second)
+		text = fmt.Sprintf("%s, %.0f %%, %s left", text, 100*part, left)
+		if p.terminal {
+			full := int(20 * part)
+			text = "[" + strings.Repeat("#", full) + strings.Repeat(".", 20-full) + "] " + text
+		}
+	}
+	if p.terminal {
+		fmt.Fprintf(p.out, "\r\x1b[K%s", text)
+	} else {
+		fmt.Fprintf(p.out, "%s %s\n", p.what, text)
+	}
+}
+
+// say writes a line of its own.
+func (p *progress) say(text string) { p.line(text) }
+
+func (p *progress) end(text string) { p.line(p.what + " " + text) }
+
+func (p *progress) line(text string) {
+	if p.terminal {
+		fmt.Fprint(p.out, "\r\x1b[K")
+	}
+	fmt.Fprintln(p.out, text)
+}
+
+// usageError is a command that was not given as it must be: exit code 2.
+type usageError struct{ err error }
+
+func (e *usageError) Error() string { return e.err.Error() }
+
+// usage makes what args refuses a [usageError].
+func usage(args cobra.PositionalArgs) cobra.PositionalArgs {
+	return func(cmd *cobra.Command, list []string) error {
+		if err := args(cmd, list); err != nil {
+			return &usageError{err}
+		}
+		return nil
+	}
+}
+
+// notFoundError is a conversation that is not there: exit code 3.
+type notFoundError struct{ text string }
+
+func (e *notFoundError) Error() string { return "no conversation " + e.text }
+
+// exitCode is what the process ends with after err.
+func exitCode(err error) int {
+	var usage *usageError
+	var missing *notFoundError
+	switch {
+	case err == nil:
+		return 0
+	case errors.As(err, &usage):
+		return 2
+	case errors.As(err, &missing), errors.Is(err, store.ErrNotFound):
+		return 3
+	case errors.Is(err, context.Canceled):
+		return 130
+	}
+	return 1
+}

@@ -1,0 +1,133 @@
+package main
+
+import (
+	"bytes"
+	"errors"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"testing"
+
+	"git.georgsen.dk/hwlab/internal/store"
+	"git.georgsen.dk/hwlab/internal/store/sqlite"
+	"git.georgsen.dk/hwlab/internal/testpg"
+)
+
+// ran is what a command that has ended printed.
+type ran struct {
+	out, err string
+	code     int
+}
+
+// run runs hwlab to its end, with the data directory dir/data.
+func run(t testing.TB, dir string, settings []string, stdin string, args ...string) ran {
+	t.Helper()
+	self, err := os.Executable()
+	if err != nil {
+		t.Fatal(err)
+	}
+	cmd := exec.CommandContext(t.Context(), self, args...)
+	cmd.Dir, cmd.Stdin = dir, strings.NewReader(stdin)
+	cmd.Env = append([]string{"HWLAB_TEST_MAIN=1", "HOME=" + dir, "PATH=" + os.Getenv("PATH"), "HWLAB_DATA_DIR=" + filepath.Join(dir, "data"),
+		"OLLAMA_HOST=127.0.0.1:1"}, settings...)
+	var out, errors_ bytes.Buffer
+	cmd.Stdout, cmd.Stderr = &out, &errors_
+	err = cmd.Run()
+	var exit *exec.ExitError
+	if err != nil && !errors.As(err, &exit) {
+		t.Fatal(err)
+	}
+	return ran{out.String(), errors_.String(), cmd.ProcessState.ExitCode()}
+}
+
+// ended fails unless the command ended with code and printed what matches said to standard error.
+func (r ran) ended(t testing.TB, code int, said string) ran {
+	t.Helper()
+	if r.code != code || !regexp.MustCompile(said).MatchString(r.err) {
+		t.Fatalf("exit %d, want %d and %q; it printed:\n%s%s", r.code, code, said, r.out, r.err)
+	}
+	return r
+}
+
+// fill makes a record in dir/data with conversations of two messages and returns their ids.
+func fill(t testing.TB, dir string, n int) (ids []string) {
+	t.Helper()
+	s, err := sqlite.Open(t.Context(), filepath.Join(dir, "data", "hwlab.db"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer s.Close()
+	for range n {
+		id, err := s.CreateConversationWith(t.Context(), store.NewConversation{Model: "m", Title: "about disks"})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, _, err := s.AppendMessages(t.Context(), store.Append{ConversationID: id, Messages: []store.NewMessage{
+			{Role: "user", Content: "which disk is sda1?"}, {Role: "assistant", Content: "the first"}}}); err != nil {
+			t.Fatal(err)
+		}
+		ids = append(ids, id)
+	}
+	return ids
+}
+
+func TestExportAndImport(t *testing.T) {
+	dir, other := t.TempDir(), t.TempDir()
+	ids := fill(t, dir, 3)
+	p := serveIn(t, dir, "HWLAB_DATA_DIR="+filepath.Join(dir, "data")) // an export needs no server, and minds none
+	all := run(t, dir, nil, "", "export").ended(t, 0, `^exported 3 conversations with 6 messages\n$`)
+	run(t, dir, nil, "", "export", "-o", "all.jsonl").ended(t, 0, `exported`)
+	run(t, dir, nil, "", "export", "-o", "all.jsonl").ended(t, 1, `all.jsonl is there already`)
+	if text, err := os.ReadFile(filepath.Join(dir, "all.jsonl")); err != nil || string(text) != all.out {
+		t.Errorf("the file: %v, %d bytes of %d", err, len(text), len(all.out))
+	}
+	run(t, dir, nil, all.out, "import", "-").ended(t, 1, `in use by the hwlab at http`)
+	p.cmd.Process.Kill()
+	<-p.done
+
+	run(t, other, nil, all.out, "import", "-").ended(t, 0, `^imported 3 conversations with 6 messages\n$`)
+	run(t, other, nil, all.out, "import", "-").ended(t, 0, `^imported 0 conversations with 0 messages; 3 were there already\n$`)
+	if again := run(t, other, nil, "", "export"); again.out != all.out {
+		t.Error("what was imported is exported otherwise")
+	}
+	cut := all.out[:len(all.out)*2/3]
+	run(t, t.TempDir(), nil, cut, "import", "-").ended(t, 1, `-: line \d+: line \d+ is damaged(.*\n)*imported 2 conversations with 4 messages; 2 problems named above\nhwlab: not everything`)
+	run(t, other, nil, "no", "import", "-").ended(t, 1, `no export`)
+	run(t, other, nil, "", "import").ended(t, 2, `accepts 1 arg`)
+
+	one := run(t, dir, nil, "", "export", "--markdown", ids[1]).ended(t, 0, `^$`)
+	if !strings.HasPrefix(one.out, "# about disks\n") || !strings.Contains(one.out, "\n## Question\n\nwhich disk is sda1?\n\n## Answer\n\nthe first\n") {
+		t.Errorf("Markdown:\n%s", one.out)
+	}
+	if again := run(t, dir, nil, "", "export", "--markdown", "conv_"+ids[1][:35]).ended(t, 0, `^$`); again.out != one.out {
+		t.Error("by the beginning of its id it is another one")
+	}
+	run(t, dir, nil, "", "export", "--markdown", ids[1][:4]).ended(t, 2, `several conversations begin with`)
+	run(t, dir, nil, "", "export", "--markdown").ended(t, 2, `name it`)
+	run(t, dir, nil, "", "export", store.NewID()).ended(t, 3, `no conversation`)
+	run(t, dir, nil, "", "export", "--no-such").ended(t, 2, `unknown flag`)
+	run(t, t.TempDir(), nil, "", "export").ended(t, 1, `there is no record at`)
+}
+
+func TestCopyBetweenEngines(t *testing.T) {
+	dir, back := t.TempDir(), t.TempDir()
+	fill(t, dir, 3)
+	all := run(t, dir, nil, "", "export")
+	dsn := []string{"PG=" + testpg.Schema(t, testpg.URL(t))}
+	serveIn(t, dir, "HWLAB_DATA_DIR="+filepath.Join(dir, "data")) // reads the source meanwhile
+	run(t, dir, dsn, "", "copy", "--from", "data", "--to", "env:PG").ended(t, 0, `copied 3 conversations with 6 messages\nverified 3 conversations with 6 messages equal by checksum`)
+	run(t, dir, dsn, "", "copy", "--from", "data/hwlab.db", "--to", "env:PG").ended(t, 0, `copied 0 .*3 were there already\nverified 3`)
+	run(t, back, dsn, "", "copy", "--from", "env:PG", "--to", "data/hwlab.db").ended(t, 0, `copied 3 .*\nverified 3`)
+	if again := run(t, back, nil, "", "export"); again.out != all.out {
+		t.Error("what was copied there and back is exported otherwise")
+	}
+	run(t, dir, nil, "", "copy", "--from", "data", "--to", "postgres://u:sesame@h/d").ended(t, 2, `can be read by others`)
+	if r := run(t, dir, nil, "", "copy", "--from", "data", "--to", "postgres://u:sesame@h:x/d"); r.code != 2 || strings.Contains(r.err, "sesame") {
+		t.Errorf("%+v", r)
+	}
+	run(t, dir, nil, "", "copy", "--from", "data", "--to", "env:NONE").ended(t, 2, `no NONE`)
+	run(t, dir, nil, "", "copy", "--from", "data").ended(t, 2, `--to: no record named`)
+	run(t, dir, nil, "", "copy", "--from", "nowhere", "--to", "x.db").ended(t, 1, `--from`)
+}

@@ -1,0 +1,338 @@
+package archive
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"time"
+
+	"git.georgsen.dk/hwlab/internal/store"
+)
+
+// Result is what came of an import or a copy.
+type Result struct {
+	Added, Same, Differs, Failed int // conversations
+	Messages                     int // of those added
+}
+
+// Options are of an import or a copy. Its functions must not be nil.
+type Options struct {
+	Progress func(Result)                    // now and then
+	Problem  func(place string, what string) // of a conversation that was not taken
+
+	differs func(id string) // instead of Problem, for one that is there and differs
+}
+
+// ErrNotWhole is returned by an import or a copy that named problems: all else was taken.
+var ErrNotWhole = errors.New("not everything was taken over")
+
+// A batch is committed at the end of the conversation that makes it this large, or that comes this late.
+const (
+	batchRows  = 4000
+	batchBytes = 8 << 20
+	batchTime  = time.Second
+)
+
+// origin gives conversations one after another. next gives the rows of the next to f and returns where it stands; the last has no
+// id and io.EOF. An error of *badError damages this conversation only.
+type origin interface {
+	next(f func(store.ArchiveRow) error) (place string, err error)
+}
+
+// badError is what is wrong with one conversation.
+type badError struct{ what string }
+
+func (e *badError) Error() string { return e.what }
+
+func bad(format string, args ...any) error { return &badError{fmt.Sprintf(format, args...)} }
+
+// errStopped says that who takes the rows wants no more.
+var errStopped = errors.New("stopped")
+
+// taken is a conversation that was given to a record.
+type taken struct {
+	place string
+	end   ending
+}
+
+// take restores what an origin gives, in batches.
+func take(ctx context.Context, to Record, from origin, o Options) (Result, error) {
+	var result Result
+	for last := false; !last; {
+		if err := ctx.Err(); err != nil {
+			return result, err
+		}
+		var batch []taken
+		var failed error
+		began, size, rows := time.Now(), 0, 0
+		there, err := to.Restore(ctx, func(yield func(store.ArchiveRow) bool) {
+			e := newEncoder()
+			for rows < batchRows && size < batchBytes && (rows == 0 || time.Since(began) < batchTime) {
+				if failed = ctx.Err(); failed != nil {
+					return
+				}
+				given := false
+				var check checker
+				place, err := from.next(func(r store.ArchiveRow) error {
+					if err := check.row(r); err != nil {
+						return err
+					}
+					text, err := e.row(r)
+					if err != nil {
+						return err
+					}
+					size, rows, given = size+len(text), rows+1, true
+					if !yield(r) {
+						return errStopped
+					}
+					return nil
+				})
+				if err == nil && given {
+					err = check.done()
+				}
+				var damage *badError
+				switch {
+				case errors.As(err, &damage):
+					result.Failed++
+					o.Problem(place, damage.what)
+					if given && !yield(store.ArchiveRow{Abandon: true}) {
+						return
+					}
+				case err == io.EOF:
+					last = true
+					return
+				case err != nil:
+					failed = err
+					if given {
+						yield(store.ArchiveRow{Abandon: true})
+					}
+					return
+				case given:
+					batch = append(batch, taken{place, e.ending()})
+				}
+			}
+		})
+		if err != nil {
+			return result, err
+		}
+		met := map[string]int{}
+		for _, id := range there {
+			met[id]++
+		}
+		for _, t := range batch {
+			if met[t.end.ID] == 0 {
+				result.Added++
+				result.Messages += t.end.Messages
+				continue
+			}
+			if err := meet(ctx, to, t, o, &result); err != nil {
+				return result, err
+			}
+		}
+		o.Progress(result)
+		if failed != nil {
+			return result, failed
+		}
+	}
+	if result.Failed+result.Differs > 0 {
+		return result, ErrNotWhole
+	}
+	return result, nil
+}
+
+// meet compares a conversation with the one that the record has under its id.
+func meet(ctx context.Context, to Record, t taken, o Options, result *Result) error {
+	has, err := digest(ctx, to, t.end.ID)
+	switch {
+	case err != nil:
+		return err
+	case has == t.end:
+		result.Same++
+	case o.differs != nil:
+		o.differs(t.end.ID)
+	default:
+		result.Differs++
+		o.Problem(t.place, fmt.Sprintf("conversation %s is there already and differs; it was left as it is", t.end.ID))
+	}
+	return nil
+}
+
+// checker refuses conversations that are not whole in themselves.
+type checker struct {
+	conversation *store.ArchivedConversation
+	last         store.Position
+	messages     int
+	responses    bool
+}
+
+func (c *checker) row(r store.ArchiveRow) error {
+	if err := r.Check(); err != nil {
+		return bad("%v", err)
+	}
+	switch {
+	case r.Conversation != nil:
+		if c.conversation != nil {
+			return bad("two conversations in one")
+		}
+		if r.Conversation.ID == "" {
+			return bad("a conversation without an id")
+		}
+		c.conversation = r.Conversation
+	case c.conversation == nil:
+		return bad("a row before its conversation")
+	case r.Message != nil:
+		at := store.Position{Seq: r.Message.Seq, Idx: r.Message.Idx}
+		if c.responses || !c.last.Before(at) || at.Seq > c.conversation.Head {
+			return bad("message %s is out of order", r.Message.ID)
+		}
+		c.last = at
+		if r.Message.Status != store.MessageDeleted {
+			c.messages++
+		}
+	case r.Response != nil:
+		c.responses = true
+		if r.Response.Seq > c.conversation.Head {
+			return bad("response %s is out of order", r.Response.ID)
+		}
+	}
+	return nil
+}
+
+func (c *checker) done() error {
+	if c.messages != c.conversation.MessageCount {
+		return bad("%d messages, where the conversation says %d", c.messages, c.conversation.MessageCount)
+	}
+	return nil
+}
+
+// lines reads an archive.
+type lines struct {
+	in      *bufio.Reader
+	number  int
+	pushed  []byte // a line to be read again
+	counted Counts
+	total   bool
+}
+
+// maxLine is the longest line that is read: a message with its attachments.
+const maxLine = 1 << 30
+
+// read returns the next line, without its newline.
+func (l *lines) read() ([]byte, error) {
+	if text := l.pushed; text != nil {
+		l.pushed = nil
+		return text, nil
+	}
+	l.number++
+	var text []byte
+	for {
+		more, err := l.in.ReadSlice('\n')
+		text = append(text, more...)
+		if err == nil {
+			return text[:len(text)-1], nil
+		}
+		if err == io.EOF && len(text) > 0 {
+			return text, nil // cut off, as will be seen
+		}
+		if err != bufio.ErrBufferFull {
+			return nil, err
+		}
+		if len(text) > maxLine {
+			return nil, fmt.Errorf("line %d is longer than %d bytes", l.number, maxLine)
+		}
+	}
+}
+
+func (l *lines) next(f func(store.ArchiveRow) error) (place string, err error) {
+	e := newEncoder()
+	place = fmt.Sprintf("line %d", l.number+1)
+	for began := false; ; {
+		text, err := l.read()
+		if err == io.EOF {
+			if began || !l.total {
+				l.total = true // said once
+				return place, bad("the file ends here in the middle, at line %d", l.number-1)
+			}
+			return place, io.EOF
+		}
+		if err != nil {
+			return place, err
+		}
+		var row line
+		if err := json.Unmarshal(text, &row); err != nil {
+			return place, l.skip(bad("line %d is damaged: %v", l.number, err))
+		}
+		switch {
+		case row.Total != nil && !began:
+			l.total = true
+			if want := (Counts{row.Total.Conversations, row.Total.Messages}); l.counted != want {
+				return place, bad("the archive was made of %d conversations with %d messages; %d with %d are whole in it", want.Conversations, want.Messages,
+					l.counted.Conversations, l.counted.Messages)
+			}
+		case row.Conversation != nil && began:
+			l.pushed = text
+			return place, bad("the conversation has no end before line %d", l.number)
+		case row.End != nil && began:
+			if end := e.ending(); end != *row.End {
+				return place, bad("the conversation's checksum or counts at line %d are not those of its lines", l.number)
+			}
+			l.counted.Conversations++
+			l.counted.Messages += row.End.Messages
+			return place, nil
+		case row.Conversation != nil, began && (row.Message != nil || row.Response != nil):
+			began = true
+			if _, err := e.row(row.ArchiveRow); err != nil {
+				return place, err
+			}
+			if err := f(row.ArchiveRow); err != nil {
+				var damage *badError
+				if errors.As(err, &damage) {
+					err = l.skip(bad("line %d: %s", l.number, damage.what))
+				}
+				return place, err
+			}
+		default:
+			return place, l.skip(bad("line %d stands where it makes no sense", l.number))
+		}
+	}
+}
+
+// skip goes on to the next conversation and returns err.
+func (l *lines) skip(err error) error {
+	for {
+		text, readErr := l.read()
+		if readErr != nil { // the next call meets it again
+			return err
+		}
+		if bytes.HasPrefix(text, []byte(`{"conversation":`)) || bytes.HasPrefix(text, []byte(`{"total":`)) {
+			l.pushed = text
+			return err
+		}
+	}
+}
+
+// Import reads what was exported by hwlab or another program from in and adds it to a record. What the record has already is left
+// alone, so that an import can be repeated. Of a damaged file what is whole is added; it then returns [ErrNotWhole].
+func Import(ctx context.Context, to Record, in io.Reader, o Options) (Result, error) {
+	from, err := detect(in)
+	if err != nil {
+		return Result{}, err
+	}
+	return take(ctx, to, from, o)
+}
+
+// Index indexes what waits for it, and tells how much that was so far.
+func Index(ctx context.Context, r Record, progress func(done int)) error {
+	for done := 0; ; {
+		n, err := r.IndexPending(ctx, 1000)
+		if err != nil || n == 0 {
+			return err
+		}
+		done += n
+		progress(done)
+	}
+}
