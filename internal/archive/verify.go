@@ -1,0 +1,130 @@
+package archive
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"git.georgsen.dk/hwlab/internal/store"
+)
+
+// Verifiable is what [Verify] needs of a record.
+type Verifiable interface {
+	Source
+	Summary(ctx context.Context, id string) (store.ConversationSummary, error)
+	Unindexed(ctx context.Context, limit int) ([]store.Message, error)
+}
+
+// Verify looks through a record: the order of every conversation and its counts, that branches begin at messages that are there,
+// that replies are settled unless alive says that those who write are there, that their logs fit their text, and that every
+// message can be found. It tells problem what is wrong, and returns what it looked at.
+func Verify(ctx context.Context, r Verifiable, alive func() (bool, error), problem func(string), progress func(Counts)) (Counts, error) {
+	var n Counts
+	for id, err := range ids(ctx, r) {
+		if err != nil {
+			return n, err
+		}
+		c, err := r.Summary(ctx, id)
+		if errors.Is(err, store.ErrNotFound) {
+			continue // deleted meanwhile
+		}
+		if err != nil {
+			return n, err
+		}
+		if c.RunningID != "" {
+			there, err := alive()
+			if err != nil {
+				return n, err
+			}
+			if !there {
+				problem(fmt.Sprintf("conversation %s: reply %s is not settled", id, c.RunningID))
+			}
+		}
+		v := verifier{problem: func(text string) { problem("conversation " + id + ": " + text) }, parents: map[string]bool{id: true}}
+		if err := r.ArchiveConversation(ctx, id, v.row); err != nil && !errors.Is(err, store.ErrNotFound) {
+			return n, err
+		}
+		v.end()
+		n.Conversations++
+		n.Messages += v.rows
+		progress(n)
+	}
+	const most = 1000
+	lost, err := r.Unindexed(ctx, most)
+	if err != nil {
+		return n, err
+	}
+	for _, m := range lost {
+		problem(fmt.Sprintf("conversation %s: message %s cannot be found by its words", m.ConversationID, m.ID))
+	}
+	if len(lost) == most {
+		problem("there may be more messages that cannot be found")
+	}
+	return n, nil
+}
+
+// verifier looks at the rows of one conversation.
+type verifier struct {
+	problem func(string)
+
+	conversation *store.ArchivedConversation
+	last         store.Position
+	rows, live   int
+	parents      map[string]bool            // ids that a branch may begin at
+	outputs      map[string][]store.Message // of replies, the latest ones
+}
+
+func (v *verifier) row(r store.ArchiveRow) error {
+	if err := r.Check(); err != nil {
+		v.problem(err.Error())
+	}
+	switch {
+	case r.Conversation != nil:
+		v.conversation = r.Conversation
+	case r.Message != nil:
+		m := r.Message
+		at := store.Position{Seq: m.Seq, Idx: m.Idx}
+		switch {
+		case at.Seq > v.conversation.Head:
+			v.problem(fmt.Sprintf("message %s stands at %d, after the end at %d", m.ID, at.Seq, v.conversation.Head))
+		case at.Seq == v.last.Seq && at.Idx != v.last.Idx+1, at.Seq != v.last.Seq && at.Idx != 0:
+			v.problem(fmt.Sprintf("before message %s at %d.%d one is missing", m.ID, at.Seq, at.Idx))
+		}
+		if m.ParentID != "" && !v.parents[m.ParentID] {
+			v.problem(fmt.Sprintf("the branch of message %s begins at %s, which is not before it", m.ID, m.ParentID))
+		}
+		if m.Status != store.MessageDeleted {
+			v.live++
+		}
+		v.parents[m.ID] = true
+		v.last = at
+		v.rows++
+		if m.ResponseID != "" {
+			if v.outputs == nil {
+				v.outputs = map[string][]store.Message{}
+			}
+			v.outputs[m.ResponseID] = append(v.outputs[m.ResponseID], store.Message{ID: m.ID, Position: at, Role: m.Role, Content: m.Content, Status: m.Status,
+				ResponseID: m.ResponseID, Item: m.Item})
+		}
+	case r.Response != nil:
+		p := r.Response
+		if p.Seq > v.conversation.Head {
+			v.problem(fmt.Sprintf("reply %s stands at %d, after the end at %d", p.ID, p.Seq, v.conversation.Head))
+		}
+		for _, m := range v.outputs[p.ID] {
+			if m.Seq != p.Seq {
+				v.problem(fmt.Sprintf("message %s of reply %s is not where the reply is", m.ID, p.ID))
+			}
+		}
+		if _, err := store.Unfold(p.ID, v.outputs[p.ID], p.Log); err != nil {
+			v.problem(fmt.Sprintf("the log of reply %s does not fit its text: %v", p.ID, err))
+		}
+	}
+	return nil
+}
+
+func (v *verifier) end() {
+	if v.conversation != nil && v.live != v.conversation.MessageCount {
+		v.problem(fmt.Sprintf("it has %d messages and says %d", v.live, v.conversation.MessageCount))
+	}
+}
