@@ -127,10 +127,11 @@ export const deleteConversation = (id) => json("DELETE", conversationPath(id));
  * @param {string} id
  * @param {string | null} after the oldest item that is known
  * @param {AbortSignal} [signal]
+ * @param {string | null} [branch] an item that the branch goes through; the active one without
  * @returns {Promise<ListPage<Item>>}
  */
-export function listItems(id, after, signal) {
-  const query = "/items?limit=60&order=desc" + (after ? "&after=" + encodeURIComponent(after) : "");
+export function listItems(id, after, signal, branch) {
+  const query = "/items?limit=60&order=desc" + (after ? "&after=" + encodeURIComponent(after) : "") + (branch ? "&branch=" + encodeURIComponent(branch) : "");
   return json("GET", conversationPath(id) + query, { signal });
 }
 
@@ -147,14 +148,16 @@ export const getResponse = (id, signal) => json("GET", responsePath(id), { signa
 export const cancelResponse = (id) => json("POST", responsePath(id) + "/cancel");
 
 /**
- * Asks a question and reads the reply as it is written.
- * @param {{input: string, conversation: string, model: string | null}} question
+ * Asks a question and reads the reply as it is written. Without input the
+ * same is asked again. after is the item to go on from, null for none.
+ * @param {{input?: string, conversation: string, model: string | null, after?: string | null}} question
  * @param {string} key the same for every try of the same question
  * @param {AbortSignal} signal
  * @returns {Promise<AsyncGenerator<StreamEvent, void, void>>}
  */
-export async function createResponse({ input, conversation, model }, key, signal) {
-  const body = { input, conversation, stream: true, ...(model ? { model } : {}) };
+export async function createResponse({ input, conversation, model, after }, key, signal) {
+  const place = after === undefined ? conversation : { id: conversation, after };
+  const body = { input, conversation: place, stream: true, ...(model ? { model } : {}) };
   return readEvents(await call("POST", "/v1/responses", { body, key, signal, stream: true }));
 }
 

@@ -54,7 +54,7 @@ const list = new List({
 session.expired = () => {
   // Drafts are kept as they are written; only the place has to be remembered.
   try {
-    sessionStorage.setItem(RETURN, location.pathname);
+    sessionStorage.setItem(RETURN, location.pathname + location.hash);
   } catch {
     // Then the start page it is.
   }
@@ -73,23 +73,28 @@ function route() {
   return match ? match[1] : null;
 }
 
+/** The message in the address. */
+const routeMessage = () => (/^#[a-z]+_[\w-]+$/.test(location.hash) ? location.hash.slice(1) : null);
+
 /** @param {string} path */
 function go(path) {
-  if (path !== location.pathname) history.pushState(null, "", path);
+  if (path !== location.pathname + location.hash) history.pushState(null, "", path);
   show();
 }
 
 function show() {
   const id = route();
+  const message = routeMessage();
   drawer.close();
   list.mark(id);
   composer.open(id);
   if (id !== conversation.id || id === null || conversation.thread.childElementCount === 0) {
     const known = list.find(id);
     setTitle(known ? titleOf(known) : id && "");
-    void conversation.open(id);
+    if (!id || !message) void conversation.open(id);
   }
-  composer.focus();
+  if (id && message) void conversation.openAt(id, message);
+  else composer.focus();
 }
 
 // The poll: one round at a time, only while the page is seen.

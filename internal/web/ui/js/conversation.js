@@ -4,7 +4,7 @@
  */
 import * as api from "./api.js";
 import { byId, h, pause } from "./dom.js";
-import { describeEnd, messageElement, Question, ReplyView } from "./message.js";
+import { describeEnd, editMessage, messageElement, nameMessage, Question, ReplyView } from "./message.js";
 import { Scroll } from "./scroll.js";
 import { loadOutgoing, randomKey, saveOutgoing } from "./storage.js";
 
@@ -45,6 +45,11 @@ export class Conversation {
     this.before = null;
     /** @type {Set<string>} */
     this.known = new Set();
+    /** @type {Map<string, ReplyView>} the replies on the page */
+    this.views = new Map();
+    /** @type {string | null} an item that the branch on the page goes through; null for the active one */
+    this.branch = null;
+    this.asking = false;
     /** @type {Question | null} */
     this.question = null;
     /** @type {ReplyView | null} the reply that is followed */
@@ -57,6 +62,20 @@ export class Conversation {
     this.stop = new AbortController();
     /** Ends only the stream of the reply. */
     this.line = new AbortController();
+    this.thread.addEventListener("click", (event) => this.clicked(/** @type {HTMLElement} */ (event.target)));
+    /** Replies ask for their details once they are seen, one after the other. */
+    this.details = Promise.resolve();
+    this.seen = new IntersectionObserver(
+      (entries) => {
+        for (const { isIntersecting, target } of entries) {
+          if (!isIntersecting) continue;
+          this.seen.unobserve(target);
+          const { signal } = this.stop;
+          this.details = this.details.then(() => this.detail(/** @type {HTMLElement} */ (target).dataset.response ?? "", signal));
+        }
+      },
+      { root: byId("scroller") },
+    );
     new IntersectionObserver(
       (entries) => {
         if (entries.some((entry) => entry.isIntersecting)) void this.loadOlder();
@@ -67,7 +86,7 @@ export class Conversation {
 
   /** True while a question is on its way or a reply is written. */
   get busy() {
-    return this.reply !== null || (this.question !== null && this.question.element.classList.contains("sending"));
+    return this.asking || this.reply !== null || (this.question !== null && this.question.element.classList.contains("sending"));
   }
 
   /** Clears the thread for another conversation. @param {string | null} id */
@@ -79,6 +98,10 @@ export class Conversation {
     this.head = null;
     this.before = null;
     this.known.clear();
+    this.views.clear();
+    this.seen.disconnect();
+    this.branch = null;
+    this.asking = false;
     this.question = null;
     this.reply = null;
     this.settled = null;
@@ -90,9 +113,15 @@ export class Conversation {
     this.host.busy();
   }
 
-  /** Opens a conversation, or the place for a new one. @param {string | null} id */
-  async open(id) {
+  /**
+   * Opens a conversation, or the place for a new one.
+   * @param {string | null} id
+   * @param {string | null} [branch] an item to show it with
+   * @returns {Promise<void>}
+   */
+  async open(id, branch = null) {
     this.clear(id);
+    this.branch = branch;
     const { signal } = this.stop;
     if (id === null) {
       this.host.opened(null);
@@ -102,24 +131,27 @@ export class Conversation {
     }
     const loading = setTimeout(() => this.older.replaceChildren("Loading…"), 200);
     try {
-      const [info, page] = await Promise.all([api.getConversation(id, signal), api.listItems(id, null, signal)]);
+      const [info, page] = await Promise.all([api.getConversation(id, signal), api.listItems(id, null, signal, branch)]);
       if (signal.aborted) return;
       clearTimeout(loading);
       this.older.replaceChildren();
       this.head = info.head;
       this.host.opened(info);
       const items = page.data.slice().reverse();
-      this.thread.append(...this.elements(items, info.running_response_id));
+      // What is written on another branch is not shown on this one.
+      const running = branch && !items.some((item) => item.response_id === info.running_response_id) ? null : info.running_response_id;
+      this.thread.append(...this.elements(items, running));
       this.before = page.has_more ? page.last_id : null;
       this.restoreOutgoing(items);
-      this.empty.hidden = this.thread.childElementCount > 0 || info.running_response_id !== null;
-      if (info.running_response_id) this.follow(info.running_response_id);
+      this.empty.hidden = this.thread.childElementCount > 0 || running !== null;
+      if (running) this.follow(running);
       this.scroll.reset();
-      this.explainEnds(items, info.running_response_id);
+      this.explainEnds(items, running);
       if (this.before) void this.loadOlder(true);
     } catch (problem) {
       clearTimeout(loading);
       if (signal.aborted || !(problem instanceof api.Problem)) return;
+      if (branch && problem.status === 400) return this.open(id); // there is no such item any more
       this.empty.hidden = true;
       if (problem.status === 404) {
         this.older.replaceChildren("This conversation does not exist, or it was deleted.");
@@ -136,12 +168,192 @@ export class Conversation {
    * @param {string | null} running
    */
   elements(items, running) {
-    const shown = items.filter((item) => {
-      if (item.type !== "message") return false;
-      return !(running && item.role === "assistant" && item.response_id === running);
+    /** @type {HTMLElement[]} */
+    const elements = [];
+    for (const item of items) {
+      const ours = item.role === "assistant" || item.type === "reasoning";
+      if (running && ours && item.response_id === running) continue;
+      this.known.add(item.id);
+      if (item.type !== "message" && item.type !== "reasoning") {
+        // Not shown, but what comes next continues it.
+        const last = elements[elements.length - 1];
+        if (last) last.dataset.last = item.id;
+      } else if (!ours) {
+        elements.push(messageElement(item));
+      } else {
+        let view = this.views.get(item.response_id ?? "");
+        if (!view) {
+          view = new ReplyView(item.response_id);
+          elements.push(view.element);
+          if (item.response_id) {
+            this.views.set(item.response_id, view);
+            this.seen.observe(view.element);
+          }
+        }
+        view.showItem(item);
+      }
+    }
+    return elements;
+  }
+
+  /** @param {string} responseId @param {AbortSignal} signal */
+  async detail(responseId, signal) {
+    if (signal.aborted) return;
+    try {
+      const reply = await api.getResponse(responseId, signal);
+      if (!signal.aborted && reply.completed_at) this.views.get(responseId)?.describe(reply);
+    } catch {
+      // It stays with what its items tell.
+    }
+  }
+
+  // Versions
+
+  /** @param {HTMLElement} target */
+  clicked(target) {
+    const button = /** @type {HTMLButtonElement | null} */ (target.closest("[data-do]"));
+    const element = /** @type {HTMLElement | null} */ (button?.closest("article") ?? null);
+    if (!button || !element || this.busy) return;
+    switch (button.dataset.do) {
+      case "edit":
+        this.edit(element);
+        break;
+      case "regenerate":
+        void this.regenerate(element);
+        break;
+      case "go-on":
+        this.send("Go on from where you stopped.");
+        break;
+      case "walk":
+        void this.walk(element, button);
+        break;
+    }
+  }
+
+  /** Shows another version of a message where this one stands. @param {HTMLElement} element @param {HTMLButtonElement} button */
+  async walk(element, button) {
+    const { to } = button.dataset;
+    if (!to || !this.id) return;
+    const { top } = element.getBoundingClientRect();
+    await this.open(this.id, to);
+    const shown = await this.find((el) => el.dataset.fork === to);
+    if (!shown) return;
+    this.scroll.moved(true);
+    this.scroll.write(this.scroll.scroller.scrollTop + shown.getBoundingClientRect().top - top);
+    const name = button.getAttribute("aria-label");
+    const [same, any] = [`.versions button[aria-label="${name}"]:enabled`, ".versions button:enabled"];
+    /** @type {HTMLElement | null} */ (shown.querySelector(same) ?? shown.querySelector(any))?.focus({ preventScroll: true });
+  }
+
+  /** Shows a message, on whatever branch it is. @param {string} id @param {string} message */
+  async openAt(id, message) {
+    await this.open(id, message);
+    const shown = await this.find((el) => el.dataset.id === message);
+    if (!shown) return;
+    this.scroll.moved(true);
+    this.scroll.write(this.scroll.offsetOf(shown) - 24);
+    shown.tabIndex = -1;
+    shown.focus({ preventScroll: true });
+  }
+
+  /** The message that is so, loading older ones until it is there. @param {(el: HTMLElement) => boolean} so */
+  async find(so) {
+    const { signal } = this.stop;
+    for (;;) {
+      const found = /** @type {HTMLElement[]} */ ([...this.thread.children]).find(so);
+      const { before } = this;
+      if (found || !before || signal.aborted) return found ?? null;
+      if (this.loadingOlder) await pause(20, signal);
+      else await this.loadOlder();
+      if (this.before === before && !this.loadingOlder) return null;
+    }
+  }
+
+  /**
+   * The id of the last item up to a message of the page, null for none.
+   * @param {Element | null} element
+   * @returns {Promise<string | null>}
+   */
+  async itemUpTo(element) {
+    const { id, signal } = { id: this.id ?? "", signal: this.stop.signal };
+    for (let named = false; element instanceof HTMLElement; element = element.previousElementSibling) {
+      if (!element.dataset.last && !named) {
+        named = true;
+        this.take((await api.listItems(id, null, signal, this.branch)).data.slice().reverse(), null);
+      }
+      if (element.dataset.last) return element.dataset.last;
+    }
+    if (!this.before) return null;
+    const first = this.thread.firstElementChild;
+    await this.loadOlder();
+    return this.itemUpTo(first?.previousElementSibling ?? null);
+  }
+
+  /** Takes away a message and what follows it. @param {Element | null} element */
+  removeFrom(element) {
+    while (element) {
+      const next = element.nextElementSibling;
+      const { id, response } = /** @type {HTMLElement} */ (element).dataset;
+      if (id) this.known.delete(id);
+      if (response) this.views.delete(response);
+      element.remove();
+      element = next;
+    }
+  }
+
+  /** Asks an edited question in the place of the one it was. @param {HTMLElement} element */
+  edit(element) {
+    editMessage(element, async (text) => {
+      if (this.busy) return;
+      const { signal } = this.stop;
+      try {
+        const after = await this.itemUpTo(element.previousElementSibling);
+        if (signal.aborted || this.busy) return;
+        this.removeFrom(element);
+        void this.ask({ text, key: randomKey(), model: this.host.model(), after });
+      } catch (problem) {
+        if (!signal.aborted) this.host.edit(text);
+        if (!(problem instanceof api.Problem)) throw problem;
+      }
     });
-    for (const item of shown) this.known.add(item.id);
-    return shown.map(messageElement);
+  }
+
+  /** Edits the last question. */
+  editLast() {
+    const all = /** @type {NodeListOf<HTMLElement>} */ (this.thread.querySelectorAll("[data-do=edit]"));
+    all[all.length - 1]?.click();
+  }
+
+  /** Has a reply written anew. @param {HTMLElement} element */
+  async regenerate(element) {
+    const { id } = this;
+    const { signal } = this.stop;
+    const view = this.views.get(element.dataset.response ?? "");
+    if (!id) return;
+    this.asking = true;
+    this.host.busy();
+    view?.showNotice("Asking again…");
+    const line = new AbortController();
+    try {
+      const after = await this.itemUpTo(element.previousElementSibling);
+      const events = await api.createResponse({ conversation: id, model: this.host.model(), after }, randomKey(), line.signal);
+      const first = await firstEvent(events);
+      if (signal.aborted) {
+        line.abort();
+        return;
+      }
+      this.asking = false;
+      this.branch = null;
+      this.removeFrom(element);
+      this.line = line;
+      this.follow(first.reply.id, { events, first: first.event });
+      this.host.changed();
+    } catch (problem) {
+      if (signal.aborted) return;
+      this.asking = false;
+      this.host.busy();
+      view?.showNotice("Not written again. " + (problem instanceof Error ? problem.message : ""));
+    }
   }
 
   /**
@@ -166,7 +378,7 @@ export class Conversation {
     this.loadingOlder = true;
     const { signal } = this.stop;
     try {
-      const page = await api.listItems(id, before, signal);
+      const page = await api.listItems(id, before, signal, this.branch);
       if (signal.aborted) return;
       const items = page.data.slice().reverse();
       this.scroll.keep(() => this.thread.prepend(...this.elements(items, null)));
@@ -185,21 +397,12 @@ export class Conversation {
   }
 
   /**
-   * Says why stored replies ended early: a message alone does not tell, its
-   * response does. A question whose reply failed before its first word has no
-   * message after it at all.
+   * Says why there is no reply: a question whose reply failed before its first
+   * word has no message after it at all.
    * @param {Item[]} items
    * @param {string | null} running
    */
   explainEnds(items, running) {
-    for (const item of items) {
-      if (item.role === "assistant" && item.status === "incomplete" && item.response_id) {
-        const end = this.thread.querySelector(`[data-id="${CSS.escape(item.id)}"] .end`);
-        void this.reason(item.response_id, true).then((why) => {
-          if (why && end) end.textContent = why;
-        });
-      }
-    }
     const last = items[items.length - 1];
     if (!last || last.role !== "user" || !last.response_id || running || this.question || this.reply) return;
     const { response_id: responseId } = last;
@@ -208,6 +411,8 @@ export class Conversation {
       if (!why || !(element instanceof HTMLElement) || element.dataset.id !== last.id) return;
       const view = new ReplyView(responseId);
       view.showEnd(why, true);
+      view.showFooter(false);
+      this.views.set(responseId, view);
       this.thread.append(view.element);
     });
   }
@@ -231,7 +436,10 @@ export class Conversation {
   send(text) {
     if (this.busy) return;
     this.dropQuestion();
-    void this.ask({ text, key: randomKey(), model: this.host.model() });
+    const last = /** @type {HTMLElement | null} */ (this.thread.lastElementChild);
+    // On the active branch the server knows where to go on.
+    const place = this.branch && last?.dataset.last ? { after: last.dataset.last } : {};
+    void this.ask({ text, key: randomKey(), model: this.host.model(), ...place });
   }
 
   /**
@@ -303,7 +511,7 @@ export class Conversation {
           this.host.created(info);
         }
       }
-      const input = { input: outgoing.text, conversation: id, model: outgoing.model };
+      const input = { input: outgoing.text, conversation: id, model: outgoing.model, after: outgoing.after };
       const events = await api.createResponse(input, outgoing.key, line.signal);
       const first = await firstEvent(events);
       saveOutgoing(id, null);
@@ -312,6 +520,7 @@ export class Conversation {
       } else {
         question.sent();
         this.question = null;
+        this.branch = null;
         this.line = line;
         this.follow(first.reply.id, { events, first: first.event });
       }
@@ -334,6 +543,7 @@ export class Conversation {
     if (this.reply?.responseId === responseId || this.settled === responseId) return;
     const view = new ReplyView(responseId);
     this.reply = view;
+    this.views.set(responseId, view);
     this.thread.append(view.element);
     view.waiting("Waiting for the model…");
     this.status.textContent = "The advisor is writing.";
@@ -438,12 +648,12 @@ export class Conversation {
    */
   async sync(info) {
     if (info.id !== this.id || this.busy || this.syncing) return;
-    const running = info.running_response_id;
+    const running = this.branch ? null : info.running_response_id;
     if (info.head === this.head && (!running || running === this.settled)) return;
     this.syncing = true;
     const { signal } = this.stop;
     try {
-      const page = await api.listItems(info.id, null, signal);
+      const page = await api.listItems(info.id, null, signal, this.branch);
       if (signal.aborted || this.busy) return;
       const items = page.data.slice().reverse();
       const seen = this.known.size === 0 || items.some((item) => this.known.has(item.id)) || this.adopts(items);
@@ -463,6 +673,28 @@ export class Conversation {
     }
   }
 
+  /**
+   * Takes away what the items, the end of a branch, have left: another client
+   * asked again from before it.
+   * @param {Item[]} items
+   * @param {string | null} running
+   */
+  dropOthers(items, running) {
+    const ids = new Set(items.map((item) => item.id));
+    const all = /** @type {HTMLElement[]} */ ([...this.thread.children]);
+    const start = all.findIndex((el) => ids.has(el.dataset.id ?? ""));
+    if (start < 0) return;
+    const replies = new Set(items.map((item) => item.response_id));
+    for (const el of all.slice(start)) {
+      const { id, response } = el.dataset;
+      if (el === this.question?.element || (response && (response === running || replies.has(response)))) continue;
+      if (id ? ids.has(id) : !response) continue;
+      if (id) this.known.delete(id);
+      if (response) this.views.delete(response);
+      el.remove();
+    }
+  }
+
   /** True when one of the items is on the page without its name. @param {Item[]} items */
   adopts(items) {
     return items.some((item) => this.nameless(item) !== null);
@@ -477,7 +709,7 @@ export class Conversation {
   nameless(item) {
     const elements = /** @type {HTMLElement[]} */ ([...this.thread.children]);
     for (const el of elements.reverse()) {
-      if (item.role === "assistant") {
+      if (item.role === "assistant" || item.type === "reasoning") {
         if (item.response_id && el.dataset.response === item.response_id) return el;
       } else if (!el.dataset.id && el.classList.contains("user") && sameText(item, el.querySelector(".plain")?.textContent ?? "")) {
         return el;
@@ -492,12 +724,15 @@ export class Conversation {
    * @param {string | null} running
    */
   take(items, running) {
+    this.dropOthers(items, running);
     for (const item of items) {
-      if (this.known.has(item.id)) continue;
-      const own = this.nameless(item);
-      if (own) {
+      const own = this.known.has(item.id) ? this.thread.querySelector(`[data-id="${CSS.escape(item.id)}"]`) : this.nameless(item);
+      if (this.known.has(item.id) && !own) continue;
+      if (own instanceof HTMLElement) {
         this.known.add(item.id);
-        own.dataset.id = item.id;
+        const view = this.views.get(own.dataset.response ?? "");
+        if (view) view.name(item);
+        else if (!own.matches(".assistant, .editing")) nameMessage(own, item);
         if (own === this.question?.element) {
           this.question.sent();
           this.question = null;

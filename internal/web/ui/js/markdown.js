@@ -343,6 +343,21 @@ function textIn(parent) {
   return parent.appendChild(document.createTextNode(""));
 }
 
+/** Code with more lines is folded. */
+const FOLD = 30;
+
+/** @param {HTMLElement} node @param {number} lines */
+function fold(node, lines) {
+  node.classList.add("folded");
+  const button = h("button", { type: "button", class: "unfold", "aria-expanded": "false" }, `Show all ${lines} lines`);
+  button.addEventListener("click", () => {
+    const folded = node.classList.toggle("folded");
+    button.setAttribute("aria-expanded", String(!folded));
+    button.textContent = folded ? `Show all ${lines} lines` : "Show less";
+  });
+  node.append(button);
+}
+
 function codeBlock() {
   const code = h("code");
   const language = h("span", { class: "language" });
@@ -362,8 +377,13 @@ function updateCode(node, token, open) {
   if (language.textContent !== name) language.textContent = name;
   if (node.dataset.closed) return;
   setText(textIn(code), token.text ?? "");
-  if (open && !closesFence(token.raw)) return;
+  if (open && !closesFence(token.raw)) {
+    node.dataset.grew = "yes";
+    return;
+  }
   node.dataset.closed = "yes";
+  const lines = code.textContent?.split("\n").length ?? 0;
+  if (lines > FOLD && !node.dataset.grew) fold(node, lines); // what was read while it grew stays open
   highlight(code, name.toLowerCase());
 }
 

@@ -1,5 +1,5 @@
 /** The messages of a thread as elements. */
-import { copyButton, h, timeElement } from "./dom.js";
+import { copyButton, h, isTouch, plural, timeElement } from "./dom.js";
 import { Markdown } from "./markdown.js";
 
 /**
@@ -29,23 +29,97 @@ function article(role, ...children) {
 }
 
 /**
- * A stored message.
+ * A button that the conversation carries out.
+ * @param {string} name
+ * @param {string} what
+ */
+const action = (name, what) => h("button", { type: "button", class: "copy", "data-do": what }, name);
+
+/**
+ * The way to the other versions of a message; nothing where there is one only.
+ * @param {HTMLElement} slot
+ * @param {Item["branch"]} branch
+ */
+function showVersions(slot, branch) {
+  slot.hidden = !branch || branch.count < 2;
+  if (!branch || slot.hidden) return;
+  /** @param {string} sign @param {string} name @param {number} at */
+  const step = (sign, name, at) => {
+    const button = h("button", { type: "button", class: "copy", "aria-label": name, disabled: !branch.ids[at], "data-do": "walk", "data-to": branch.ids[at] }, sign);
+    return button;
+  };
+  slot.replaceChildren(step("‹", "Previous version", branch.index - 1), `${branch.index + 1}/${branch.count}`, step("›", "Next version", branch.index + 1));
+}
+
+const versions = () => h("span", { class: "versions", role: "group", "aria-label": "Versions", hidden: true });
+
+/**
+ * A stored message that is no reply.
  * @param {Item} item
  * @returns {HTMLElement}
  */
 export function messageElement(item) {
-  if (item.role === "assistant") {
-    const view = new ReplyView(item.response_id);
-    view.showItem(item);
-    return view.element;
-  }
-  const el = article(
-    item.role,
-    h("div", { class: "plain" }, itemText(item)),
-    h("footer", { class: "meta" }, timeElement(item.created_at)),
-  );
-  el.dataset.id = item.id;
+  const el = article(item.role, h("div", { class: "plain", dir: "auto" }, itemText(item)), h("footer", { class: "meta" }));
+  nameMessage(el, item);
   return el;
+}
+
+/** Gives a message on the page what the server knows of it. @param {HTMLElement} el @param {Item} item */
+export function nameMessage(el, item) {
+  const shown = `${item.id} ${item.branch?.index}/${item.branch?.count}`;
+  if (el.dataset.shown === shown) return;
+  el.dataset.shown = shown;
+  el.dataset.id = item.id;
+  el.dataset.last = item.id;
+  const slot = versions();
+  showVersions(slot, item.branch);
+  if (!slot.hidden) el.dataset.fork = item.id;
+  el.querySelector(".meta")?.replaceChildren(...(item.role === "user" ? [action("Edit", "edit")] : []), slot, timeElement(item.created_at));
+}
+
+/**
+ * Edits a question in its place.
+ * @param {HTMLElement} el
+ * @param {(text: string) => void} send
+ */
+export function editMessage(el, send) {
+  if (el.classList.contains("editing")) return;
+  const plain = /** @type {HTMLElement} */ (el.querySelector(".plain"));
+  const box = h("textarea", { "aria-label": "Edit message", rows: "1", dir: "auto" });
+  box.value = plain.textContent ?? "";
+  const end = () => {
+    form.remove();
+    el.classList.remove("editing");
+    /** @type {HTMLElement | null} */ (el.querySelector("[data-do=edit]"))?.focus({ preventScroll: true });
+  };
+  const submit = () => {
+    if (box.value.trim() === "") return;
+    end();
+    send(box.value.replace(/\s+$/, ""));
+  };
+  const form = h(
+    "div",
+    { class: "edit" },
+    box,
+    h("div", { class: "buttons" }, h("button", { type: "button", onclick: end }, "Cancel"), h("button", { type: "button", class: "primary", onclick: submit }, "Send again")),
+  );
+  const grow = () => {
+    box.style.height = "0";
+    box.style.height = box.scrollHeight + 2 + "px";
+  };
+  box.addEventListener("input", grow);
+  box.addEventListener("keydown", (event) => {
+    if (event.isComposing || event.keyCode === 229) return;
+    if (event.key === "Escape") end();
+    else if (event.key === "Enter" && !event.shiftKey && !event.altKey && (!isTouch() || event.ctrlKey)) submit();
+    else return;
+    event.preventDefault();
+    event.stopPropagation();
+  });
+  el.classList.add("editing");
+  plain.after(form);
+  grow();
+  box.focus({ preventScroll: true });
 }
 
 /** A question on its way to the server. */
@@ -58,7 +132,7 @@ export class Question {
     this.text = text;
     this.actions = actions;
     this.state = h("footer", { class: "meta state", role: "status" });
-    this.element = article("user", h("div", { class: "plain" }, text), this.state);
+    this.element = article("user", h("div", { class: "plain", dir: "auto" }, text), this.state);
     this.sending();
   }
 
@@ -99,10 +173,49 @@ export class ReplyView {
     this.wait = h("p", { class: "wait", hidden: true });
     this.end = h("p", { class: "end", hidden: true });
     this.notice = h("p", { class: "notice", hidden: true });
-    this.footer = h("footer", { class: "meta" });
-    this.element = article("assistant", this.body, this.wait, this.notice, this.end, this.footer);
+    this.copy = copyButton("Copy reply", () => this.text());
+    this.goOn = action("Ask to go on", "go-on");
+    this.versions = versions();
+    this.facts = h("span", { class: "facts" });
+    this.footer = h("footer", { class: "meta", hidden: true }, this.copy, action("Regenerate", "regenerate"), this.goOn, this.versions, this.facts);
+    this.thoughts = document.createTextNode("");
+    this.reasoning = h("details", { class: "reasoning", hidden: true }, h("summary", {}, "Reasoning"), h("div", { class: "thoughts", dir: "auto" }, this.thoughts));
+    this.element = article("assistant", this.reasoning, this.body, this.wait, this.notice, this.end, this.footer);
     if (responseId) this.element.dataset.response = responseId;
     this.timer = 0;
+  }
+
+  /** What the model thinks before it answers. @param {string} text */
+  think(text) {
+    this.reasoning.hidden = false;
+    this.thoughts.appendData(text);
+  }
+
+  /** @param {boolean} unfinished @param {Node[]} facts */
+  showFooter(unfinished, ...facts) {
+    this.footer.hidden = false;
+    this.copy.hidden = this.text() === "";
+    this.goOn.hidden = !unfinished || this.copy.hidden;
+    this.facts.replaceChildren(...facts);
+  }
+
+  /** Takes the names and versions of an item that is shown. @param {Item} item */
+  name(item) {
+    if (item.type === "message") this.element.dataset.id = item.id;
+    this.element.dataset.last = item.id;
+    if (!item.branch || item.branch.count < 2) return;
+    showVersions(this.versions, item.branch);
+    this.element.dataset.fork = item.id;
+  }
+
+  /** What the reply's own object tells beyond its items. @param {Reply} reply */
+  describe(reply) {
+    const why = describeEnd(reply, this.text() !== "");
+    if (why) this.showEnd(why, reply.status === "failed");
+    const facts = [timeElement(reply.completed_at ?? Date.now() / 1000), h("span", { class: "model" }, reply.model ?? "")];
+    if (reply.usage?.output_tokens) facts.push(h("span", {}, plural(reply.usage.output_tokens, "token")));
+    if (reply.completed_at && reply.created_at) facts.push(h("span", {}, `${Math.max(1, reply.completed_at - reply.created_at)} s`));
+    this.showFooter(why !== null, ...facts);
   }
 
   /** All text, as Markdown. */
@@ -110,18 +223,18 @@ export class ReplyView {
     return [...this.parts.values()].map((part) => part.text).join("\n\n");
   }
 
-  /** @param {Item} item */
+  /** Shows a stored item of the reply, below those before it. @param {Item} item */
   showItem(item) {
-    this.element.dataset.id = item.id;
-    this.body.replaceChildren();
-    this.parts.clear();
-    (item.content ?? []).forEach((part, i) => this.part(`0:${i}`).finish(part.text ?? part.refusal ?? ""));
-    if (item.status === "incomplete") this.showEnd("This reply is not complete.", false);
-    this.footer.replaceChildren(this.copyButton(), timeElement(item.created_at));
-  }
-
-  copyButton() {
-    return copyButton("Copy reply", () => this.text());
+    this.name(item);
+    const texts = (item.content ?? []).map((part) => part.text ?? part.refusal ?? "");
+    if (item.type === "reasoning") {
+      this.think([...(item.summary ?? []).map((part) => part.text ?? ""), ...texts].join("\n\n"));
+      return;
+    }
+    texts.forEach((text, i) => this.part(item.id + i).finish(text));
+    const unfinished = item.status === "incomplete";
+    if (unfinished) this.showEnd("This reply is not complete.", false);
+    this.showFooter(unfinished, timeElement(item.created_at), ...(item.model ? [h("span", { class: "model" }, item.model)] : []));
   }
 
   /** @param {string} key */
@@ -176,6 +289,10 @@ export class ReplyView {
       case "response.output_item.added":
         if (event.item?.type === "message") this.element.dataset.id = event.item.id;
         break;
+      case "response.reasoning_summary_text.delta":
+        if (this.thoughts.data === "") this.waiting("Thinking…");
+        this.think(event.delta ?? "");
+        break;
       case "response.output_text.delta":
       case "response.refusal.delta":
         this.element.classList.add("writing");
@@ -202,11 +319,7 @@ export class ReplyView {
     this.showNotice(null);
     this.element.classList.remove("writing");
     for (const part of this.parts.values()) part.finish();
-    const why = describeEnd(reply, this.text() !== "");
-    if (why) this.showEnd(why, reply.status === "failed");
-    const meta = this.text() === "" ? [] : [this.copyButton()];
-    this.footer.replaceChildren(...meta, timeElement(reply.completed_at ?? Date.now() / 1000));
-    if (reply.model) this.footer.append(h("span", { class: "model" }, reply.model));
+    this.describe(reply);
   }
 }
 

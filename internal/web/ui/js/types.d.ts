@@ -39,6 +39,16 @@ export interface Item {
   content: ContentPart[];
   created_at: number;
   response_id: string | null;
+  model?: string;
+  summary?: ContentPart[];
+  branch?: Branch;
+}
+
+/** Which of the items that continue the same one an item is. */
+export interface Branch {
+  index: number;
+  count: number;
+  ids: string[];
 }
 
 export interface Response {
@@ -49,6 +59,7 @@ export interface Response {
   model?: string;
   created_at?: number;
   completed_at?: number | null;
+  usage?: { input_tokens: number; output_tokens: number } | null;
   conversation?: { id: string } | null;
 }
 

@@ -1,0 +1,164 @@
+package web_test
+
+import (
+	"fmt"
+	"strings"
+	"testing"
+
+	"github.com/chromedp/chromedp"
+
+	"git.georgsen.dk/hwlab/internal/llm"
+	"git.georgsen.dk/hwlab/internal/llm/llmtest"
+	"git.georgsen.dk/hwlab/internal/testrecord"
+)
+
+// in is the expression for a button in the nth article.
+func in(article int, name string) string {
+	return fmt.Sprintf("[...document.querySelectorAll('[role=log] article')[%d]?.querySelectorAll('button') ?? []].find(b => (b.getAttribute('aria-label') || b.textContent).trim() === %q)", article, name)
+}
+
+// says waits until the nth article says what.
+func (b *tab) says(article int, what string) {
+	b.t.Helper()
+	b.wait(fmt.Sprintf("document.querySelectorAll('[role=log] article')[%d]?.querySelector('.body, .plain').innerText.trim() === %q", article, what))
+}
+
+func TestAReplyIsWrittenAnewAndAQuestionEdited(t *testing.T) {
+	widths(t, func(t *testing.T, b *tab) {
+		s := newServer(t, testrecord.SQLite(t), "", "")
+		for _, text := range []string{"First try.", "Second try.", "About disks.", "And fans."} {
+			s.model.Script(llmtest.Say(text)...)
+		}
+		b.open(s.url("/"))
+		b.send("Tell me")
+		b.settled(2)
+		b.says(1, "First try.")
+		b.click(in(1, "Regenerate"))
+		b.says(1, "Second try.")
+		b.settled(2)
+		b.wait("document.querySelector('article.assistant .versions').innerText.replace(/\\s/g, '') === '‹2/2›'")
+		b.click(in(1, "Previous version"))
+		b.says(1, "First try.")
+		b.wait("document.querySelector('article.assistant .versions').innerText.replace(/\\s/g, '') === '‹1/2›'")
+
+		b.click(in(0, "Edit"))
+		b.do(chromedp.SendKeys(chromedp.CSS("[aria-label='Edit message']"), " about disks"))
+		b.click(button("Send again"))
+		b.says(1, "About disks.")
+		b.settled(2)
+		b.says(0, "Tell me about disks")
+		b.wait("document.querySelector('article.user .versions')?.innerText.includes('2/2')")
+		b.click(in(0, "Previous version"))
+		b.says(0, "Tell me")
+
+		// What is sent now goes on from the branch that is shown.
+		shown := b.text("document.querySelectorAll('article')[1].querySelector('.body').innerText.trim()")
+		b.send("And fans?")
+		b.settled(4)
+		b.says(3, "And fans.")
+		requests := s.model.Requests()
+		last := requests[len(requests)-1].Messages
+		var texts []string
+		for _, m := range last {
+			if m.Role != llm.RoleSystem {
+				texts = append(texts, m.Text)
+			}
+		}
+		if got, want := strings.Join(texts, "|"), "Tell me|"+shown+"|And fans?"; got != want {
+			t.Errorf("the model was told %q, not %q", got, want)
+		}
+		b.do(chromedp.Reload())
+		b.settled(4)
+		b.says(3, "And fans.")
+	})
+}
+
+func TestOtherTabsFollowToANewVersion(t *testing.T) {
+	s := newServer(t, testrecord.SQLite(t), "", "")
+	open := browser(t)
+	b, other := open(), open()
+	s.model.Script(llmtest.Say("First try.")...)
+	s.model.Script(llmtest.Say("Second try.")...)
+	b.open(s.url("/"))
+	b.send("Tell me")
+	b.settled(2)
+	other.open(s.url(b.text("location.pathname")))
+	other.says(1, "First try.")
+	b.click(in(1, "Regenerate"))
+	b.says(1, "Second try.")
+	other.says(1, "Second try.")
+	other.settled(2)
+	b.settled(2)
+}
+
+func TestReasoningIsFoldedAndTokensAreCounted(t *testing.T) {
+	widths(t, func(t *testing.T, b *tab) {
+		s := newServer(t, testrecord.SQLite(t), "", "")
+		s.model.Script(llmtest.Step{Reasoning: "The pool "}, llmtest.Step{Reasoning: "is called tank."}, llmtest.Step{Text: "Scrub it."},
+			llmtest.Step{Usage: &llm.Usage{InputTokens: 11, OutputTokens: 7}, Finish: llm.FinishStop})
+		b.open(s.url("/"))
+		b.send("What now?")
+		for range 2 {
+			b.settled(2)
+			b.says(1, "Scrub it.")
+			b.wait("document.querySelector('article.assistant .facts').innerText.includes('7 tokens')")
+			if b.text("document.querySelector('.reasoning').open") != "false" {
+				t.Error("the reasoning is not folded")
+			}
+			b.text("document.querySelector('.reasoning').open = true")
+			b.waitText("The pool is called tank.")
+			b.do(chromedp.Reload())
+		}
+	})
+}
+
+func TestAnInterruptedReplyGoesOn(t *testing.T) {
+	s := newServer(t, testrecord.SQLite(t), "", "")
+	b := browser(t)()
+	s.model.Script(llmtest.Step{Text: "Half of"}, llmtest.Step{Break: true})
+	s.model.Script(llmtest.Say("the whole.")...)
+	b.open(s.url("/"))
+	b.send("Tell me")
+	b.settled(2)
+	b.wait("document.querySelector('.end')?.innerText.includes('What had arrived is kept.')")
+	b.do(chromedp.Reload())
+	b.click(in(1, "Ask to go on"))
+	b.says(3, "the whole.")
+	b.settled(4)
+}
+
+func TestLongCodeIsFolded(t *testing.T) {
+	s := newServer(t, testrecord.SQLite(t), "", "")
+	b := browser(t)()
+	code := strings.TrimSpace(strings.Repeat("echo line\n", 60))
+	s.model.Script(llmtest.Say("```bash\n" + code + "\n```\n")...)
+	b.open(s.url("/"))
+	b.send("A script")
+	b.settled(2)
+	b.do(chromedp.Reload())
+	b.wait("document.querySelector('.folded pre')?.clientHeight < 500")
+	b.click(button("Show all 60 lines"))
+	b.wait("document.querySelector('.code pre').clientHeight > 1000")
+	if got := b.text("document.querySelector('.code code').textContent"); got != code {
+		t.Errorf("the code is\n%s", got)
+	}
+}
+
+func TestALinkToAMessageOpensThere(t *testing.T) {
+	s := newServer(t, testrecord.SQLite(t), "", "")
+	id := s.conversation("Long")
+	var first string
+	for i := range 150 {
+		role := []string{"user", "assistant"}[i%2]
+		message, err := s.record.AddMessage(t.Context(), id, role, fmt.Sprintf("Message %d", i))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if i == 3 {
+			first = message
+		}
+	}
+	b := browser(t)()
+	b.open(s.url("/c/conv_" + id + "#msg_" + first))
+	b.wait("document.activeElement.innerText?.includes('Message 3') && Math.abs(document.activeElement.getBoundingClientRect().top - document.querySelector('#scroller').getBoundingClientRect().top) < 60")
+}
