@@ -210,8 +210,8 @@ func parseImage(field string, in inputPart, p *store.Part) error {
 		return badRequest(field+".image_url", "%s.image_url is missing", field)
 	case !hasScheme(in.ImageURL, "http", "https") && !(hasScheme(in.ImageURL, "data") && strings.HasPrefix(strings.ToLower(in.ImageURL), "data:image/")):
 		return badRequest(field+".image_url", "%s.image_url must be a URL with http or https, or a data URL of an image", field)
-	case !slices.Contains([]string{"", "low", "high", "auto", "original"}, in.Detail):
-		return badRequest(field+".detail", "%s.detail is low, high or auto", field)
+	case !slices.Contains([]string{"", "low", "high", "auto"}, in.Detail):
+		return badRequest(field+".detail", "%s.detail is one of low, high, auto", field)
 	}
 	p.ImageURL, p.Detail = in.ImageURL, in.Detail
 	return nil

@@ -88,6 +88,7 @@ func TestImagesArePassedOn(t *testing.T) {
 			"image_url":         {"type": "input_image"},
 			"file_id":           {"type": "input_image", "file_id": "file_1"},
 			"detail":            {"type": "input_image", "image_url": data, "detail": "wow"},
+			"detail ":           {"type": "input_image", "image_url": data, "detail": "original"},
 			"image_url ":        {"type": "input_image", "image_url": "file:///etc/passwd"},
 			"image_url  ":       {"type": "input_image", "image_url": "data:text/html,x"},
 			"type":              {"type": "input_audio"},
