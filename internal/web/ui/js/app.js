@@ -2,8 +2,9 @@
 import { getConversation, Problem, session } from "./api.js";
 import { Composer } from "./composer.js";
 import { Conversation } from "./conversation.js";
-import { byId } from "./dom.js";
+import { byId, copyText } from "./dom.js";
 import { Drawer } from "./drawer.js";
+import { listenToKeys } from "./keys.js";
 import { LabView } from "./lab.js";
 import { List, titleOf } from "./list.js";
 import { forget } from "./storage.js";
@@ -171,6 +172,25 @@ document.addEventListener("visibilitychange", () => {
 });
 window.addEventListener("focus", () => void poll());
 window.addEventListener("popstate", show);
+listenToKeys({
+  fresh: () => go("/"),
+  sidebar() {
+    if (!window.matchMedia("(min-width: 761px)").matches) drawer.isOpen ? drawer.close() : drawer.open();
+    else document.body.classList.toggle("no-sidebar");
+  },
+  copyCode() {
+    const all = conversation.thread.querySelectorAll("pre > code");
+    const text = all[all.length - 1]?.textContent;
+    if (text) void copyText(text).then((done) => (byId("status").textContent = done ? "Code copied." : "The code was not copied."));
+  },
+  compose: () => byId("message").focus({ preventScroll: true }),
+  stop() {
+    if (!conversation.reply || drawer.isOpen) return false;
+    void conversation.stopReply();
+    return true;
+  },
+  editLast: () => conversation.editLast(),
+});
 byId("new").addEventListener("click", () => go("/"));
 byId("new-top").addEventListener("click", () => go("/"));
 
