@@ -145,11 +145,12 @@ func newImportCommand() *cobra.Command {
 	return recordCommand(&cobra.Command{
 		Use:   "import FILE",
 		Short: "Add the conversations of an export",
-		Long: "Add the conversations of an export to the record; - reads standard input. What is there already is left as it is, so an import can be repeated.\n\n" +
+		Long: "Add the conversations of an export to the record; - reads standard input. It may be of hwlab, of Open WebUI, of the page of llama.cpp's server, " +
+			"conversations.json of ChatGPT or Claude, or the log of llm. What is there already is left as it is, so an import can be repeated.\n\n" +
 			"Of a file that is damaged, what is whole is added, the rest is named by its place, and the exit code is 1.",
 		Args: usage(cobra.ExactArgs(1)),
 	}, func(cmd *cobra.Command, args []string, cfg config) error {
-		in, size, name := cmd.InOrStdin(), int64(0), args[0]
+		in, size, name, log := cmd.InOrStdin(), int64(0), args[0], false
 		if name != "-" {
 			file, err := os.Open(name)
 			if err != nil {
@@ -159,6 +160,9 @@ func newImportCommand() *cobra.Command {
 			if info, err := file.Stat(); err == nil && info.Mode().IsRegular() {
 				size = info.Size()
 			}
+			start := make([]byte, len(archive.SQLiteMagic))
+			_, _ = file.ReadAt(start, 0) // what cannot be read is no log
+			log = string(start) == archive.SQLiteMagic
 			in = file
 		}
 		to, err := openKeeper(cmd.Context(), cfg)
@@ -172,7 +176,12 @@ func newImportCommand() *cobra.Command {
 			Progress: func(r archive.Result) { p.show(r.Messages, read.n, size, counted(r.Added, r.Messages)) },
 			Problem:  func(place, what string) { p.say(fmt.Sprintf("%s: %s: %s", name, place, what)) },
 		}
-		result, err := archive.Import(cmd.Context(), to, read, o)
+		var result archive.Result
+		if log {
+			result, err = archive.ImportLLM(cmd.Context(), to, name, o)
+		} else {
+			result, err = archive.Import(cmd.Context(), to, read, o)
+		}
 		if err != nil && !errors.Is(err, archive.ErrNotWhole) {
 			p.end(outcome(result))
 			return err

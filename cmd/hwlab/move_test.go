@@ -2,6 +2,7 @@ package main
 
 import (
 	"bytes"
+	"database/sql"
 	"errors"
 	"os"
 	"os/exec"
@@ -109,6 +110,34 @@ func TestExportAndImport(t *testing.T) {
 	run(t, dir, nil, "", "export", store.NewID()).ended(t, 3, `no conversation`)
 	run(t, dir, nil, "", "export", "--no-such").ended(t, 2, `unknown flag`)
 	run(t, t.TempDir(), nil, "", "export").ended(t, 1, `there is no record at`)
+}
+
+func TestImportOfOthers(t *testing.T) {
+	dir := t.TempDir()
+	samples := filepath.Join("..", "..", "internal", "archive", "testdata")
+	for _, name := range []string{"chatgpt.json", "open-webui.json", "llama.cpp.json", "claude.json"} {
+		path, err := filepath.Abs(filepath.Join(samples, name))
+		if err != nil {
+			t.Fatal(err)
+		}
+		run(t, dir, nil, "", "import", path).ended(t, 0, `imported 1 conversation`)
+		run(t, dir, nil, "", "import", path).ended(t, 0, `imported 0 .*1 were there already`)
+	}
+	script, err := os.ReadFile(filepath.Join(samples, "llm.sql"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	db, err := sql.Open("sqlite", filepath.Join(dir, "logs.db"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := db.ExecContext(t.Context(), string(script)); err != nil {
+		t.Fatal(err)
+	}
+	db.Close()
+	run(t, dir, nil, "", "import", "logs.db").ended(t, 0, `imported 2 conversations`)
+	run(t, dir, nil, "", "import", "data/hwlab.db").ended(t, 1, `no export`)
+	run(t, dir, nil, "", "verify").ended(t, 0, `verified 6 conversations`)
 }
 
 func TestCopyBetweenEngines(t *testing.T) {

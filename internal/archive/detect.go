@@ -20,7 +20,7 @@ func detect(in io.Reader) (origin, error) {
 		return nil, err
 	}
 	if string(start) != `{"archive"` {
-		return nil, errUnknown
+		return newDocument(r)
 	}
 	text, err := l.read()
 	if err != nil {

@@ -119,12 +119,16 @@ func take(ctx context.Context, to Record, from origin, o Options) (Result, error
 		if err != nil {
 			return result, err
 		}
-		met := map[string]int{}
+		added := map[string]int{} // the first of several with one id may have been
+		for _, t := range batch {
+			added[t.end.ID]++
+		}
 		for _, id := range there {
-			met[id]++
+			added[id]--
 		}
 		for _, t := range batch {
-			if met[t.end.ID] == 0 {
+			if added[t.end.ID] > 0 {
+				added[t.end.ID]--
 				result.Added++
 				result.Messages += t.end.Messages
 				continue
