@@ -15,7 +15,8 @@ func newCommand() *cobra.Command {
 		SilenceUsage:  true,
 		SilenceErrors: true,
 	}
-	cmd.AddCommand(newServeCommand(), newExportCommand(), newImportCommand(), newCopyCommand(), newBackupCommand(), newVerifyCommand())
+	cmd.AddCommand(newServeCommand(), newExportCommand(), newImportCommand(), newCopyCommand(), newBackupCommand(), newVerifyCommand(),
+		newListCommand(), newShowCommand(), newSearchCommand(), newRenameCommand(), newDeleteCommand())
 	cmd.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return &usageError{err} })
 	return cmd
 }

@@ -3,6 +3,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"os"
 	"os/signal"
@@ -13,7 +14,9 @@ func main() {
 	// Signals are caught to the very end: one that comes while the process is about to exit would make an error of it.
 	ctx, _ := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	if err := newCommand().ExecuteContext(ctx); err != nil {
-		fmt.Fprintln(os.Stderr, "hwlab:", err)
+		if !errors.Is(err, errNoHit) {
+			fmt.Fprintln(os.Stderr, "hwlab:", err)
+		}
 		os.Exit(exitCode(err))
 	}
 }

@@ -25,6 +25,7 @@ type keeper interface {
 	record
 	archive.Record
 	archive.Thread
+	List(ctx context.Context, q store.ListQuery) (store.ListPage, error)
 }
 
 // openKeeper opens what is configured to be written.
@@ -466,11 +467,14 @@ func (e *notFoundError) Error() string { return "no conversation " + e.text }
 func exitCode(err error) int {
 	var usage *usageError
 	var missing *notFoundError
+	var silent *noServerError
 	switch {
 	case err == nil:
 		return 0
 	case errors.As(err, &usage):
 		return 2
+	case errors.As(err, &silent):
+		return 5
 	case errors.As(err, &missing), errors.Is(err, store.ErrNotFound):
 		return 3
 	case errors.Is(err, context.Canceled):

@@ -1,0 +1,297 @@
+package main
+
+import (
+	"bytes"
+	"cmp"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"net/url"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"git.georgsen.dk/hwlab/internal/archive"
+	"git.georgsen.dk/hwlab/internal/store"
+	"git.georgsen.dk/hwlab/internal/store/sqlite"
+)
+
+// Reading needs no server: a reader opens the record beside it. What changes a record that a server holds is asked of that server,
+// which the lock file names.
+
+// listed is a conversation as list --json writes it, a line each.
+type listed struct {
+	ID        string    `json:"id"`
+	Title     string    `json:"title"`
+	Model     string    `json:"model"`
+	StartedAt time.Time `json:"started_at"`
+	UpdatedAt time.Time `json:"updated_at"`
+	Messages  int       `json:"messages"`
+	Pinned    bool      `json:"pinned"`
+	Archived  bool      `json:"archived"`
+}
+
+func newListCommand() *cobra.Command {
+	var asJSON, archived bool
+	var limit int
+	cmd := recordCommand(&cobra.Command{
+		Use:   "list",
+		Short: "List conversations, latest activity first",
+		Args:  usage(cobra.NoArgs),
+	}, func(cmd *cobra.Command, _ []string, cfg config) error {
+		if limit < 1 {
+			return &usageError{errors.New("--limit is a number from 1")}
+		}
+		r, err := openSource(cmd.Context(), cfg)
+		if err != nil {
+			return err
+		}
+		defer r.Close()
+		q := store.ListQuery{Archived: archived}
+		for left := limit; left > 0; {
+			q.Limit = min(left, store.ListLimit)
+			page, err := r.List(cmd.Context(), q)
+			if err != nil {
+				return err
+			}
+			for _, c := range page.Conversations {
+				if asJSON {
+					err = writeJSON(cmd.OutOrStdout(), listed{"conv_" + c.ID, c.Title, c.Model, c.StartedAt, c.UpdatedAt, c.MessageCount, c.Pinned, c.Archived})
+				} else {
+					_, err = fmt.Fprintf(cmd.OutOrStdout(), "%s  %s  %4d  %s\n", c.ID, c.UpdatedAt.Local().Format("2006-01-02 15:04"), c.MessageCount, oneLine(c.Title, 80))
+				}
+				if err != nil {
+					return err
+				}
+				cursor := c.Cursor()
+				q.After = &cursor
+			}
+			if left -= len(page.Conversations); !page.More {
+				return nil
+			}
+		}
+		return nil
+	})
+	cmd.Flags().BoolVar(&asJSON, "json", false, "write a JSON object a line")
+	cmd.Flags().BoolVar(&archived, "archived", false, "the archived ones instead of the others")
+	cmd.Flags().IntVarP(&limit, "limit", "l", 20, "how many")
+	return cmd
+}
+
+// shown is a message as show --json writes it, a line each.
+type shown struct {
+	ID         string          `json:"id"`
+	Role       string          `json:"role"`
+	Status     string          `json:"status"`
+	CreatedAt  time.Time       `json:"created_at"`
+	ResponseID string          `json:"response_id,omitempty"`
+	Content    string          `json:"content"`
+	Item       json.RawMessage `json:"item,omitempty"`
+}
+
+func newShowCommand() *cobra.Command {
+	var asJSON bool
+	cmd := recordCommand(&cobra.Command{
+		Use:   "show ID",
+		Short: "Show a conversation, by its id or a unique beginning of it",
+		Args:  usage(cobra.ExactArgs(1)),
+	}, func(cmd *cobra.Command, args []string, cfg config) error {
+		r, err := openSource(cmd.Context(), cfg)
+		if err != nil {
+			return err
+		}
+		defer r.Close()
+		id, err := findConversation(cmd.Context(), r, args[0])
+		if err != nil {
+			return err
+		}
+		if !asJSON {
+			return archive.Markdown(cmd.Context(), r, cmd.OutOrStdout(), id)
+		}
+		c, err := r.GetConversation(cmd.Context(), id)
+		if err != nil {
+			return err
+		}
+		for _, m := range c.Messages {
+			reply := m.ResponseID
+			if reply != "" {
+				reply = "resp_" + reply
+			}
+			if err := writeJSON(cmd.OutOrStdout(), shown{"msg_" + m.ID, m.Role, string(m.Status), m.CreatedAt, reply, m.Content, m.Item}); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+	cmd.Flags().BoolVar(&asJSON, "json", false, "write a JSON object a message")
+	return cmd
+}
+
+// hit is what search --json writes, a line each.
+type hit struct {
+	ConversationID string    `json:"conversation_id"`
+	MessageID      string    `json:"message_id"`
+	Title          string    `json:"title"`
+	Role           string    `json:"role"`
+	Model          string    `json:"model,omitempty"`
+	CreatedAt      time.Time `json:"created_at"`
+	Excerpt        string    `json:"excerpt"`
+}
+
+// errNoHit ends a search that found nothing, as it does grep.
+var errNoHit = errors.New("nothing found")
+
+func newSearchCommand() *cobra.Command {
+	var asJSON bool
+	var limit int
+	cmd := recordCommand(&cobra.Command{
+		Use:   "search WORD...",
+		Short: "Find messages that hold all words, newest first; the exit code is 1 where there are none",
+		Args:  usage(cobra.MinimumNArgs(1)),
+	}, func(cmd *cobra.Command, args []string, cfg config) error {
+		if limit < 1 || limit > 100 {
+			return &usageError{errors.New("--limit is a number from 1 to 100")}
+		}
+		r, err := openSource(cmd.Context(), cfg)
+		if err != nil {
+			return err
+		}
+		defer r.Close()
+		hits, err := r.Search(cmd.Context(), store.SearchQuery{Text: strings.Join(args, " "), Limit: limit})
+		if err != nil {
+			return err
+		}
+		for _, h := range hits {
+			if asJSON {
+				err = writeJSON(cmd.OutOrStdout(), hit{"conv_" + h.ConversationID, "msg_" + h.ID, h.Title, h.Role, h.Model, h.CreatedAt, h.Excerpt})
+			} else {
+				_, err = fmt.Fprintf(cmd.OutOrStdout(), "%s  %s  %s: %s\n", h.ConversationID, h.CreatedAt.Local().Format("2006-01-02 15:04"), oneLine(h.Title, 40), oneLine(h.Excerpt, 120))
+			}
+			if err != nil {
+				return err
+			}
+		}
+		if len(hits) == 0 {
+			return errNoHit
+		}
+		return nil
+	})
+	cmd.Flags().BoolVar(&asJSON, "json", false, "write a JSON object a hit")
+	cmd.Flags().IntVarP(&limit, "limit", "l", 20, "how many, at most 100")
+	return cmd
+}
+
+func newRenameCommand() *cobra.Command {
+	return recordCommand(&cobra.Command{
+		Use:   "rename ID TITLE",
+		Short: "Give a conversation another title",
+		Args:  usage(cobra.ExactArgs(2)),
+	}, func(cmd *cobra.Command, args []string, cfg config) error {
+		title := args[1]
+		return change(cmd.Context(), cfg, args[0], func(r keeper, id string) error {
+			_, err := r.UpdateConversation(cmd.Context(), id, store.ConversationChange{Title: &title})
+			return err
+		}, http.MethodPost, map[string]string{"title": title})
+	})
+}
+
+func newDeleteCommand() *cobra.Command {
+	return recordCommand(&cobra.Command{
+		Use:   "delete ID",
+		Short: "Erase a conversation, for good",
+		Args:  usage(cobra.ExactArgs(1)),
+	}, func(cmd *cobra.Command, args []string, cfg config) error {
+		return change(cmd.Context(), cfg, args[0], func(r keeper, id string) error { return r.DeleteConversation(cmd.Context(), id) }, http.MethodDelete, nil)
+	})
+}
+
+// change changes a conversation in the record, or where a server holds it, by a request to that server.
+func change(ctx context.Context, cfg config, name string, local func(r keeper, id string) error, method string, body any) error {
+	from, err := openSource(ctx, cfg)
+	if err != nil {
+		return err
+	}
+	id, err := findConversation(ctx, from, name)
+	from.Close()
+	if err != nil {
+		return err
+	}
+	r, err := openKeeper(ctx, cfg)
+	var locked *sqlite.LockedError
+	if errors.As(err, &locked) && locked.URL != "" {
+		return ask(ctx, locked.URL, cfg.Password, method, "/v1/conversations/conv_"+url.PathEscape(id), body)
+	}
+	if err != nil {
+		return err
+	}
+	defer r.Close()
+	return local(r, id)
+}
+
+// ask sends a request to the server at base.
+func ask(ctx context.Context, base, password, method, path string, body any) error {
+	text, err := json.Marshal(body)
+	if err != nil {
+		return err
+	}
+	if body == nil {
+		text = nil
+	}
+	request, err := http.NewRequestWithContext(ctx, method, strings.TrimSuffix(base, "/")+path, bytes.NewReader(text))
+	if err != nil {
+		return err
+	}
+	request.Header.Set("Content-Type", "application/json")
+	if password != "" {
+		request.Header.Set("Authorization", "Bearer "+password)
+	}
+	client := http.Client{Timeout: time.Minute}
+	response, err := client.Do(request)
+	if err != nil {
+		return &noServerError{err}
+	}
+	defer response.Body.Close()
+	answer, err := io.ReadAll(io.LimitReader(response.Body, 1<<20))
+	if err != nil || response.StatusCode < 300 {
+		return err
+	}
+	var failed struct {
+		Error struct{ Message string }
+	}
+	_ = json.Unmarshal(answer, &failed)
+	err = fmt.Errorf("the server at %s: %s", base, cmp.Or(failed.Error.Message, response.Status))
+	if response.StatusCode == http.StatusNotFound {
+		err = errors.Join(err, store.ErrNotFound)
+	}
+	return err
+}
+
+// noServerError is a server that does not answer: exit code 5.
+type noServerError struct{ err error }
+
+func (e *noServerError) Error() string { return e.err.Error() }
+
+func writeJSON(w io.Writer, v any) error {
+	e := json.NewEncoder(w)
+	e.SetEscapeHTML(false)
+	return e.Encode(v)
+}
+
+// oneLine is the beginning of text, on one line and without what a terminal would act on.
+func oneLine(text string, most int) string {
+	text = strings.Map(func(r rune) rune {
+		if r < ' ' || r >= 0x7f && r < 0xa0 {
+			return ' '
+		}
+		return r
+	}, text)
+	runes := []rune(strings.Join(strings.Fields(text), " "))
+	if len(runes) > most {
+		runes = append(runes[:most-1], '…')
+	}
+	return string(runes)
+}
