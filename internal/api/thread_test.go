@@ -303,7 +303,7 @@ func TestWhileAReplyRuns(t *testing.T) {
 			t.Errorf("deleting an item of a running reply: %d %v", status, o)
 		}
 		added := data(s.ok("POST", "/v1/conversations/"+c+"/items", object{"items": []object{{"role": "user", "content": "added"}}}))
-		is(t, "what is there while it runs", line(s.items(c, "")), []string{"go", "added"})
+		is(t, "what is there while it runs", line(s.items(c, "")), []string{"go", "first ", "added"})
 		if status, o := s.do("POST", "/v1/responses", object{"input": "too soon", "conversation": c}); status != 400 || o.str("error", "code") != "conversation_locked" {
 			t.Errorf("a second turn: %d %v", status, o)
 		}

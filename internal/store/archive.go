@@ -140,12 +140,13 @@ func checkJSON(field string, text json.RawMessage, as any) error {
 	return nil
 }
 
-// Unsettled is a reply that is being written, as [Store.ArchiveConversation] meets it.
+// Unsettled is a reply that is being written, as [Store.ArchiveConversation] and [Store.Thread] meet it.
 type Unsettled struct {
 	ID        string
 	Seq       int64
 	ParentID  string
 	CreatedAt time.Time
+	Model     string // where [Store.Thread] meets it
 	Deltas    []Delta
 }
 
@@ -259,7 +260,7 @@ func (s *Store) ArchiveConversation(ctx context.Context, id string, f func(Archi
 		batch := &pgx.Batch{}
 		batch.Queue(`SELECT id, model, title, started_at, updated_at, head, message_count, metadata::text, pinned, archived, listed
 			FROM conversations WHERE id = $1::uuid`, id)
-		batch.Queue(`SELECT r.seq, r.parent_id, r.created_at, `+deltaColumnsOf("d")+` FROM responses r JOIN response_deltas d ON d.response_id = r.id
+		batch.Queue(`SELECT r.seq, r.parent_id, r.created_at, `+joinedDeltaColumns+` FROM responses r JOIN response_deltas d ON d.response_id = r.id
 			WHERE r.conversation_id = $1::uuid AND r.ended_at IS NULL ORDER BY r.seq, r.id, d.n`, id)
 		batch.Queue(`SELECT `+messageColumns+` FROM messages WHERE conversation_id = $1::uuid ORDER BY seq, idx`, id)
 		batch.Queue(`SELECT id, previous_response_id, seq, inputs, parent_id, status, model, request::text, usage::text, error::text, incomplete_reason,
@@ -328,11 +329,6 @@ func AddUnsettled(list []Unsettled, u Unsettled, d Delta) []Unsettled {
 	last := &list[len(list)-1]
 	last.Deltas = append(last.Deltas, d)
 	return list
-}
-
-// deltaColumnsOf are deltaColumns of a table with a name.
-func deltaColumnsOf(name string) string {
-	return name + "." + strings.ReplaceAll(deltaColumns, ", ", ", "+name+".")
 }
 
 // Restore adds conversations as they were archived, all of rows in one transaction, and queues their messages to be indexed. A

@@ -20,14 +20,15 @@ type Position struct {
 // Before reports whether p comes before q.
 func (p Position) Before(q Position) bool { return p.Seq < q.Seq || p.Seq == q.Seq && p.Idx < q.Idx }
 
-// MessageStatus says how far a message got. A message is only written once it has ended.
+// MessageStatus says how far a message got. A message is only written once it has ended, so none is kept in progress.
 type MessageStatus string
 
 // The states of a message.
 const (
 	MessageCompleted  MessageStatus = "completed"
-	MessageIncomplete MessageStatus = "incomplete" // the reply ended before it was whole
-	MessageDeleted    MessageStatus = "deleted"    // erased; the row keeps its place so that branches hold
+	MessageIncomplete MessageStatus = "incomplete"  // the reply ended before it was whole
+	MessageDeleted    MessageStatus = "deleted"     // erased; the row keeps its place so that branches hold
+	MessageInProgress MessageStatus = "in_progress" // what the log has of it, see [ThreadQuery.Details]
 )
 
 // Message is one item of a conversation.
@@ -155,7 +156,7 @@ type ThreadQuery struct {
 	Limit          int       // 0: all
 	Newest         bool      // with Limit: the last ones of the range instead of the first
 	Tombstones     bool      // with the places of deleted messages
-	Details        bool      // with all fields of [Message]
+	Details        bool      // with all fields of [Message], and with what replies being written have so far
 }
 
 // ThreadPage is a page of a thread, in the order of the conversation.
@@ -343,6 +344,8 @@ func (s *Store) thread(ctx context.Context, q ThreadQuery) (c ConversationSummar
 	err = pgx.BeginTxFunc(ctx, s.pool, pgx.TxOptions{IsoLevel: pgx.RepeatableRead, AccessMode: pgx.ReadOnly}, func(tx pgx.Tx) error {
 		var forks []Fork
 		var through Through
+		var running []Unsettled
+		missing := false // q.Through, among what is kept
 		batch := &pgx.Batch{}
 		batch.Queue(`SELECT `+summaryColumns+`, `+runningColumn+` FROM conversations WHERE id = $1::uuid`, q.ConversationID).Query(func(rows pgx.Rows) (err error) {
 			c, err = oneSummary(rows)
@@ -359,16 +362,40 @@ func (s *Store) thread(ctx context.Context, q ThreadQuery) (c ConversationSummar
 		if q.Through != "" {
 			batch.Queue(throughSQL, q.ConversationID, q.Through).QueryRow(func(row pgx.Row) error {
 				err := row.Scan(&through.Seq, &through.Idx, &through.End)
-				if errors.Is(err, pgx.ErrNoRows) {
-					err = ErrNotFound
+				if missing = errors.Is(err, pgx.ErrNoRows); missing {
+					return nil
 				}
+				return err
+			})
+		}
+		if q.Details {
+			batch.Queue(writtenSQL, q.ConversationID).Query(func(rows pgx.Rows) error {
+				var u Unsettled
+				var d Delta
+				_, err := pgx.ForEachRow(rows, []any{&u.Model, &u.Seq, (*uuidText)(&u.ParentID), &u.CreatedAt, (*uuidText)(&d.ResponseID),
+					(*uuidText)(&d.ConversationID), &d.N, &d.Kind, &d.Item, &d.Part, (*uuidText)(&d.ItemID), &d.Text}, func() error {
+					running = AddUnsettled(running, u, d)
+					return nil
+				})
 				return err
 			})
 		}
 		if err := tx.SendBatch(ctx, batch).Close(); err != nil {
 			return err
 		}
-		page, err = readLine(ctx, tx, q, q.Line(forks, through))
+		written, err := Written(running)
+		if err != nil {
+			return err
+		}
+		if at, found := q.ThroughWritten(written); found {
+			through = at
+		} else if missing {
+			return ErrNotFound
+		}
+		if err := Beginnings(forks, written); err != nil {
+			return err
+		}
+		page, err = readLine(ctx, tx, q, q.Line(forks, through), written)
 		if q.Details {
 			page.AddSiblings(forks)
 		}
@@ -385,17 +412,26 @@ const forksSQL = `SELECT m.seq, m.idx, coalesce(p.seq, 0), coalesce(p.idx, 0), N
 	  FROM messages m LEFT JOIN messages p ON p.id = m.parent_id
 	 WHERE m.conversation_id = $1::uuid AND m.parent_id IS NOT NULL ORDER BY m.seq, m.idx`
 
-// siblingsSQL also finds the first messages, not deleted, from there and after the parent. The type is what an item begins
+// writtenSQL reads the logs of the replies that are being written.
+const writtenSQL = `SELECT r.model, r.seq, r.parent_id, r.created_at, ` + joinedDeltaColumns + ` FROM responses r JOIN response_deltas d ON d.response_id = r.id
+	 WHERE r.conversation_id = $1::uuid AND r.ended_at IS NULL ORDER BY r.seq, r.id, d.n`
+
+// siblingsSQL has the forks of what is being written, too, once its first item shows, see unnamed. It also finds the first messages, not deleted, from there and after the parent. The type is what an item begins
 // with; it is not asked of the JSON, which PostgreSQL refuses to read where it has an escaped NUL.
 const siblingsSQL = `SELECT m.seq, m.idx, coalesce(p.seq, 0), coalesce(p.idx, 0),
 	       f.id, coalesce(substring(left(f.item::text, 100) from '"type"\s*:\s*"([a-z_]+)"'), ''), coalesce(f.seq, 0), coalesce(f.idx, 0),
 	       n.id, coalesce(substring(left(n.item::text, 100) from '"type"\s*:\s*"([a-z_]+)"'), ''), coalesce(n.seq, 0), coalesce(n.idx, 0)
-	  FROM messages m LEFT JOIN messages p ON p.id = m.parent_id
+	  FROM (SELECT seq, idx, parent_id FROM messages WHERE conversation_id = $1::uuid AND parent_id IS NOT NULL
+	        UNION ALL
+	        SELECT seq, 0, parent_id FROM responses WHERE conversation_id = $1::uuid AND ended_at IS NULL AND parent_id IS NOT NULL
+	           AND EXISTS (SELECT FROM response_deltas d WHERE d.response_id = responses.id
+	                        AND (d.kind = 'item' AND d.text <> 'function_call' OR d.kind = 'part' AND d.text = 'arguments'))) m
+	  LEFT JOIN messages p ON p.id = m.parent_id
 	  LEFT JOIN LATERAL (SELECT id, seq, idx, item FROM messages WHERE conversation_id = $1::uuid AND (seq, idx) >= (m.seq, m.idx)
 	       AND status <> 'deleted' ORDER BY seq, idx LIMIT 1) f ON true
 	  LEFT JOIN LATERAL (SELECT id, seq, idx, item FROM messages WHERE conversation_id = $1::uuid AND (seq, idx) > (coalesce(p.seq, 0), coalesce(p.idx, 0))
 	       AND status <> 'deleted' ORDER BY seq, idx LIMIT 1) n ON true
-	 WHERE m.conversation_id = $1::uuid AND m.parent_id IS NOT NULL ORDER BY m.seq, m.idx`
+	 ORDER BY m.seq, m.idx`
 
 func scanFork(row pgx.CollectableRow) (f Fork, err error) {
 	err = row.Scan(&f.At.Seq, &f.At.Idx, &f.Parent.Seq, &f.Parent.Idx, (*uuidText)(&f.First.ID), &f.First.Type, &f.First.Seq, &f.First.Idx,
@@ -412,10 +448,11 @@ const throughSQL = `SELECT seq, idx, false FROM messages WHERE id = $2::uuid AND
 	                  FROM responses WHERE id = $2::uuid AND conversation_id = $1::uuid) q) r
 	  LEFT JOIN messages p ON p.id = r.parent_id`
 
-// readLine reads the messages of q that lie on line, a range scan of the order's index for each of its stretches.
+// readLine reads the messages of q that lie on line, a range scan of the order's index for each of its stretches, and those
+// of written that do.
 func readLine(ctx context.Context, db interface {
 	Query(ctx context.Context, sql string, args ...any) (pgx.Rows, error)
-}, q ThreadQuery, line []Stretch) (ThreadPage, error) {
+}, q ThreadQuery, line []Stretch, written []Message) (ThreadPage, error) {
 	var messages []Message
 	model := `''`
 	if q.Details {
@@ -444,7 +481,7 @@ func readLine(ctx context.Context, db interface {
 			break
 		}
 	}
-	return q.Cut(messages), nil
+	return q.Cut(q.Join(messages, written, line)), nil
 }
 
 func scanThreadMessage(row pgx.CollectableRow) (Message, error) {
@@ -454,12 +491,15 @@ func scanThreadMessage(row pgx.CollectableRow) (Message, error) {
 	return m, err
 }
 
-// Place returns where a message is or, if it was deleted, was in the order, or ErrNotFound.
+// Place returns where a message is or, if it was deleted, was in the order, or ErrNotFound. What is being written has its place.
 func (s *Store) Place(ctx context.Context, conversationID, messageID string) (p Position, err error) {
 	if !IsID(conversationID) || !IsID(messageID) {
 		return p, ErrNotFound
 	}
-	err = s.pool.QueryRow(ctx, `SELECT seq, idx FROM messages WHERE id = $1::uuid AND conversation_id = $2::uuid`, messageID, conversationID).
+	err = s.pool.QueryRow(ctx, `SELECT seq, idx FROM messages WHERE id = $1::uuid AND conversation_id = $2::uuid
+		UNION ALL
+		SELECT r.seq, d.item FROM responses r JOIN response_deltas d ON d.response_id = r.id
+		 WHERE r.conversation_id = $2::uuid AND r.ended_at IS NULL AND d.kind = 'item' AND d.item_id = $1::uuid`, messageID, conversationID).
 		Scan(&p.Seq, &p.Idx)
 	if errors.Is(err, pgx.ErrNoRows) {
 		err = ErrNotFound

@@ -581,7 +581,7 @@ func (s *Store) History(ctx context.Context, r Response) ([]Message, error) {
 // outputs are the messages of a reply that has ended, tombstones among them.
 func (s *Store) outputs(ctx context.Context, r Response) ([]Message, error) {
 	page, err := readLine(ctx, s.pool, ThreadQuery{ConversationID: r.ConversationID, Tombstones: true},
-		[]Stretch{{Position{r.Seq, 0}, Position{r.Seq, lastPosition.Idx}}})
+		[]Stretch{{Position{r.Seq, 0}, Position{r.Seq, lastPosition.Idx}}}, nil)
 	if err != nil {
 		return nil, Wrap("read log", err)
 	}
@@ -639,6 +639,9 @@ func (f Finish) Encode() (usage, failure json.RawMessage, err error) {
 }
 
 const deltaColumns = `response_id, conversation_id, n, kind, item, part, item_id, text`
+
+// joinedDeltaColumns are deltaColumns of response_deltas d.
+const joinedDeltaColumns = `d.response_id, d.conversation_id, d.n, d.kind, d.item, d.part, d.item_id, d.text`
 
 func scanDelta(row pgx.CollectableRow) (d Delta, err error) {
 	err = row.Scan((*uuidText)(&d.ResponseID), (*uuidText)(&d.ConversationID), &d.N, &d.Kind, &d.Item, &d.Part, (*uuidText)(&d.ItemID), &d.Text)

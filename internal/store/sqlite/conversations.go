@@ -1,10 +1,12 @@
 package sqlite
 
 import (
+	"cmp"
 	"context"
 	"database/sql"
 	"encoding/json"
 	"errors"
+	"slices"
 
 	"git.georgsen.dk/hwlab/internal/store"
 )
@@ -238,17 +240,53 @@ func (t tx) thread(q store.ThreadQuery) (store.ThreadPage, error) {
 	if err != nil {
 		return store.ThreadPage{}, err
 	}
-	var through store.Through
-	if q.Through != "" {
+	var written []store.Message
+	if q.Details {
+		if written, forks, err = t.written(q.ConversationID, forks); err != nil {
+			return store.ThreadPage{}, err
+		}
+	}
+	through, beingWritten := q.ThroughWritten(written)
+	if q.Through != "" && !beingWritten {
 		if err := t.get(throughSQL, []any{q.ConversationID, q.Through}, &through.Seq, &through.Idx, &through.End); err != nil {
 			return store.ThreadPage{}, found(err)
 		}
 	}
-	page, err := t.line(q, q.Line(forks, through))
+	page, err := t.line(q, q.Line(forks, through), written)
 	if q.Details {
 		page.AddSiblings(forks)
 	}
 	return page, err
+}
+
+// written reads what replies being written have so far, and puts it among the forks.
+func (t tx) written(conversation string, forks []store.Fork) ([]store.Message, []store.Fork, error) {
+	running, err := collect(t, func(row scanner) (u store.Unsettled, err error) {
+		err = row.Scan(&u.ID, &u.Model, &u.Seq, &u.ParentID, (*micros)(&u.CreatedAt))
+		return u, err
+	}, `SELECT id, model, seq, coalesce(parent_id, ''), created_at FROM responses INDEXED BY responses_running
+		WHERE conversation_id = ? AND ended_at IS NULL ORDER BY seq`, conversation)
+	if err != nil || len(running) == 0 {
+		return nil, forks, err
+	}
+	for i, u := range running {
+		if running[i].Deltas, err = collect(t, scanDelta, `SELECT `+deltaColumns+` FROM response_deltas WHERE response_id = ? ORDER BY n`, u.ID); err != nil {
+			return nil, nil, err
+		}
+	}
+	written, err := store.Written(running)
+	if err != nil {
+		return nil, nil, err
+	}
+	more, err := collect(t, scanFork, writtenForksSQL, conversation)
+	if err != nil {
+		return nil, nil, err
+	}
+	forks = append(forks, more...)
+	slices.SortFunc(forks, func(a, b store.Fork) int {
+		return cmp.Or(cmp.Compare(a.At.Seq, b.At.Seq), cmp.Compare(a.At.Idx, b.At.Idx))
+	})
+	return written, forks, store.Beginnings(forks, written)
 }
 
 // forksSQL reads where branches leave the line; what begins anew has no parent among the messages.
@@ -267,6 +305,17 @@ const siblingsSQL = `SELECT m.seq, m.idx, coalesce(p.seq, 0), coalesce(p.idx, 0)
 	       AND (seq, idx) > (coalesce(p.seq, 0), coalesce(p.idx, 0)) AND status <> 'deleted' ORDER BY seq, idx LIMIT 1)
 	 WHERE m.conversation_id = ? AND m.parent_id IS NOT NULL ORDER BY m.seq, m.idx`
 
+// writtenForksSQL reads the forks of what is being written.
+const writtenForksSQL = `SELECT r.seq, 0, coalesce(p.seq, 0), coalesce(p.idx, 0), '', '', 0, 0,
+	       coalesce(a.id, ''), coalesce(a.item->>'type', ''), coalesce(a.seq, 0), coalesce(a.idx, 0)
+	  FROM responses r INDEXED BY responses_running LEFT JOIN messages p ON p.id = r.parent_id
+	  LEFT JOIN messages a ON a.n = (SELECT n FROM messages WHERE conversation_id = r.conversation_id
+	       AND (seq, idx) > (coalesce(p.seq, 0), coalesce(p.idx, 0)) AND status <> 'deleted' ORDER BY seq, idx LIMIT 1)
+	 WHERE r.conversation_id = ? AND r.ended_at IS NULL AND r.parent_id IS NOT NULL
+	   AND EXISTS (SELECT 1 FROM response_deltas d WHERE d.response_id = r.id
+	                AND (d.kind = 'item' AND d.text <> 'function_call' OR d.kind = 'part' AND d.text = 'arguments'))
+	 ORDER BY r.seq`
+
 func scanFork(row scanner) (f store.Fork, err error) {
 	err = row.Scan(&f.At.Seq, &f.At.Idx, &f.Parent.Seq, &f.Parent.Idx, &f.First.ID, &f.First.Type, &f.First.Seq, &f.First.Idx,
 		&f.Next.ID, &f.Next.Type, &f.Next.Seq, &f.Next.Idx)
@@ -282,8 +331,9 @@ const throughSQL = `SELECT seq, idx, 0 FROM messages WHERE id = ?2 AND conversat
 	                  FROM responses WHERE id = ?2 AND conversation_id = ?1) q) r
 	  LEFT JOIN messages p ON p.id = r.parent_id`
 
-// line reads the messages of q that lie on line, a range scan of the order's index for each of its stretches.
-func (t tx) line(q store.ThreadQuery, line []store.Stretch) (store.ThreadPage, error) {
+// line reads the messages of q that lie on line, a range scan of the order's index for each of its stretches, and those of
+// written that do.
+func (t tx) line(q store.ThreadQuery, line []store.Stretch, written []store.Message) (store.ThreadPage, error) {
 	order, left, model := `ASC`, -1, `''`
 	if q.Newest {
 		order = `DESC`
@@ -307,7 +357,7 @@ func (t tx) line(q store.ThreadQuery, line []store.Stretch) (store.ThreadPage, e
 		}
 		messages = append(messages, more...)
 	}
-	return q.Cut(messages), nil
+	return q.Cut(q.Join(messages, written, line)), nil
 }
 
 func scanThreadMessage(row scanner) (store.Message, error) {
@@ -317,13 +367,18 @@ func scanThreadMessage(row scanner) (store.Message, error) {
 	return m, err
 }
 
-// Place returns where a message is or, if it was deleted, was in the order, or [store.ErrNotFound].
+// Place returns where a message is or, if it was deleted, was in the order, or [store.ErrNotFound]. What is being written has
+// its place.
 func (s *Store) Place(ctx context.Context, conversationID, messageID string) (p store.Position, err error) {
 	if !store.IsID(conversationID) || !store.IsID(messageID) {
 		return p, store.ErrNotFound
 	}
 	err = s.read(ctx, func(t tx) error {
-		return found(t.get(`SELECT seq, idx FROM messages WHERE id = ? AND conversation_id = ?`, []any{messageID, conversationID}, &p.Seq, &p.Idx))
+		return found(t.get(`SELECT seq, idx FROM messages WHERE id = ?1 AND conversation_id = ?2
+			UNION ALL
+			SELECT r.seq, d.item FROM responses r INDEXED BY responses_running JOIN response_deltas d ON d.response_id = r.id
+			 WHERE r.conversation_id = ?2 AND r.ended_at IS NULL AND d.kind = 'item' AND d.item_id = ?1`,
+			[]any{messageID, conversationID}, &p.Seq, &p.Idx))
 	})
 	return p, wrap("message", err)
 }

@@ -342,7 +342,7 @@ func (t tx) readLog(id string, from int) (r store.Response, deltas []store.Delta
 		return r, deltas, err
 	}
 	outputs, err := t.line(store.ThreadQuery{ConversationID: r.ConversationID, Tombstones: true},
-		[]store.Stretch{{From: store.Position{Seq: r.Seq}, To: store.Position{Seq: r.Seq, Idx: math.MaxInt32}}})
+		[]store.Stretch{{From: store.Position{Seq: r.Seq}, To: store.Position{Seq: r.Seq, Idx: math.MaxInt32}}}, nil)
 	if err != nil {
 		return r, nil, err
 	}
