@@ -214,7 +214,7 @@ func (b *tab) articles() string {
 // settled waits until no reply is being written.
 func (b *tab) settled(articles int) {
 	b.t.Helper()
-	b.wait(fmt.Sprintf("document.querySelectorAll('[role=log] article').length === %d && !document.querySelector('.writing')", articles))
+	b.wait(fmt.Sprintf("document.querySelectorAll('[role=log] article').length === %d && !document.querySelector('.writing') && document.querySelector('#stop').hidden", articles))
 }
 
 func (b *tab) picture(name string) {

@@ -135,6 +135,9 @@ export function listItems(id, after, signal, branch) {
   return json("GET", conversationPath(id) + query, { signal });
 }
 
+/** @param {string} id @param {string} item @param {AbortSignal} [signal] @returns {Promise<Item>} */
+export const getItem = (id, item, signal) => json("GET", conversationPath(id) + "/items/" + encodeURIComponent(item), { signal });
+
 /** @returns {Promise<ListPage<Model>>} */
 export const listModels = () => json("GET", "/v1/models");
 
@@ -150,7 +153,7 @@ export const cancelResponse = (id) => json("POST", responsePath(id) + "/cancel")
 /**
  * Asks a question and reads the reply as it is written. Without input the
  * same is asked again. after is the item to go on from, null for none.
- * @param {{input?: string, conversation: string, model: string | null, after?: string | null}} question
+ * @param {{input?: unknown, conversation: string, model: string | null, after?: string | null}} question
  * @param {string} key the same for every try of the same question
  * @param {AbortSignal} signal
  * @returns {Promise<AsyncGenerator<StreamEvent, void, void>>}

@@ -31,7 +31,7 @@ const conversation = new Conversation({
     composer.setBusy(conversation.busy);
     list.setWriting(conversation.reply ? conversation.id : null);
   },
-  edit: (text) => composer.edit(text),
+  edit: (text, files) => composer.edit(text, files),
   opened(info) {
     setTitle(info ? titleOf(info) : null);
     lab.prefer(info?.model ?? null);
@@ -39,7 +39,7 @@ const conversation = new Conversation({
   model: () => lab.model,
 });
 
-const composer = new Composer((text) => conversation.send(text), () => conversation.stopReply());
+const composer = new Composer((text, files) => conversation.send(text, files), () => conversation.stopReply());
 
 const list = new List({
   open: (id) => go("/c/" + id),
@@ -123,6 +123,7 @@ async function poll() {
     if (performance.now() - labAt > LAB_POLL) {
       await lab.refresh();
       labAt = performance.now();
+      composer.files.setOffline(lab.offline);
     }
     failingSince = 0;
   } catch (problem) {

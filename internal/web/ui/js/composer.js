@@ -1,10 +1,11 @@
 /** The message box: grows with its text, keeps drafts, sends with Enter. */
 import { byId, isTouch } from "./dom.js";
+import { Files } from "./files.js";
 import { loadDraft, saveDraft } from "./storage.js";
 
 export class Composer {
   /**
-   * @param {(text: string) => void} send
+   * @param {(text: string, files: import("./types").ContentPart[]) => void} send
    * @param {() => Promise<void>} stop
    */
   constructor(send, stop) {
@@ -14,6 +15,7 @@ export class Composer {
     /** @type {string | null} */
     this.id = null;
     this.busy = false;
+    this.files = new Files(() => this.refresh());
     this.box.addEventListener("input", () => this.changed());
     this.box.addEventListener("keydown", (event) => {
       // While a word is being composed Enter belongs to the input method.
@@ -36,6 +38,7 @@ export class Composer {
 
   /** Shows the draft of a conversation. @param {string | null} id */
   open(id) {
+    if (id !== this.id) this.files.set([]);
     this.id = id;
     this.set(loadDraft(id));
   }
@@ -53,8 +56,9 @@ export class Composer {
     this.changed();
   }
 
-  /** Puts a text before what is being written, for more work on it. @param {string} text */
-  edit(text) {
+  /** Puts a text before what is being written, for more work on it. @param {string} text @param {import("./types").ContentPart[]} files */
+  edit(text, files) {
+    this.files.set([...files, ...this.files.parts]);
     const now = this.box.value;
     this.set(now.trim() === "" ? text : text + "\n\n" + now);
     this.box.focus();
@@ -79,7 +83,7 @@ export class Composer {
   }
 
   refresh() {
-    this.button.disabled = this.busy || this.box.value.trim() === "";
+    this.button.disabled = this.busy || (this.box.value.trim() === "" && this.files.parts.length === 0);
     this.button.hidden = this.busy;
     this.stop.hidden = !this.busy;
   }
@@ -93,11 +97,13 @@ export class Composer {
 
   submit() {
     const text = this.box.value;
-    if (this.busy || text.trim() === "") return;
+    const files = this.files.parts;
+    if (this.busy || (text.trim() === "" && files.length === 0)) return;
     this.set("");
+    this.files.set([]);
     // On touch the keyboard makes room for the reply.
     if (isTouch()) this.box.blur();
     else this.focus();
-    this.send(text.replace(/\s+$/, ""));
+    this.send(text.replace(/\s+$/, ""), files);
   }
 }

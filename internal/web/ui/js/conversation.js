@@ -4,7 +4,8 @@
  */
 import * as api from "./api.js";
 import { byId, h, pause } from "./dom.js";
-import { describeEnd, editMessage, messageElement, nameMessage, Question, ReplyView } from "./message.js";
+import { attachedTo } from "./files.js";
+import { describeEnd, editMessage, itemText, messageElement, nameMessage, Question, ReplyView } from "./message.js";
 import { Scroll } from "./scroll.js";
 import { loadOutgoing, randomKey, saveOutgoing } from "./storage.js";
 
@@ -13,6 +14,7 @@ import { loadOutgoing, randomKey, saveOutgoing } from "./storage.js";
  * @typedef {import("./types").Conversation} Info
  * @typedef {import("./types").StreamEvent} StreamEvent
  * @typedef {import("./storage.js").Outgoing} Outgoing
+ * @typedef {import("./types").ContentPart} Part
  */
 
 /**
@@ -21,7 +23,7 @@ import { loadOutgoing, randomKey, saveOutgoing } from "./storage.js";
  * @property {(info: Info) => void} created a first question made it
  * @property {() => void} changed something the list shows has changed
  * @property {() => void} busy whether a reply runs has changed
- * @property {(text: string) => void} edit puts a text into the message box
+ * @property {(text: string, files: Part[]) => void} edit puts a text into the message box
  * @property {(info: Info | null) => void} opened its details are known
  * @property {() => string | null} model the model to ask
  */
@@ -308,11 +310,12 @@ export class Conversation {
       const { signal } = this.stop;
       try {
         const after = await this.itemUpTo(element.previousElementSibling);
+        const asked = element.dataset.id && element.querySelector(".attached") ? await api.getItem(this.id ?? "", element.dataset.id, signal) : null;
         if (signal.aborted || this.busy) return;
         this.removeFrom(element);
-        void this.ask({ text, key: randomKey(), model: this.host.model(), after });
+        void this.ask({ text, key: randomKey(), model: this.host.model(), after, ...(asked ? { files: attachedTo(asked) } : {}) });
       } catch (problem) {
-        if (!signal.aborted) this.host.edit(text);
+        if (!signal.aborted) this.host.edit(text, []);
         if (!(problem instanceof api.Problem)) throw problem;
       }
     });
@@ -432,14 +435,14 @@ export class Conversation {
 
   // Sending
 
-  /** Sends a question. @param {string} text */
-  send(text) {
+  /** Sends a question. @param {string} text @param {Part[]} [files] */
+  send(text, files = []) {
     if (this.busy) return;
     this.dropQuestion();
     const last = /** @type {HTMLElement | null} */ (this.thread.lastElementChild);
     // On the active branch the server knows where to go on.
     const place = this.branch && last?.dataset.last ? { after: last.dataset.last } : {};
-    void this.ask({ text, key: randomKey(), model: this.host.model(), ...place });
+    void this.ask({ text, key: randomKey(), model: this.host.model(), ...place, ...(files.length > 0 ? { files } : {}) });
   }
 
   /**
@@ -462,11 +465,11 @@ export class Conversation {
 
   /** @param {Outgoing} outgoing @returns {Question} */
   showQuestion(outgoing) {
-    const question = new Question(outgoing.text, {
+    const question = new Question(outgoing.text, outgoing.files ?? [], {
       retry: () => void this.ask(outgoing),
       edit: () => {
         this.dropQuestion();
-        this.host.edit(outgoing.text);
+        this.host.edit(outgoing.text, outgoing.files ?? []);
       },
     });
     this.question = question;
@@ -511,7 +514,7 @@ export class Conversation {
           this.host.created(info);
         }
       }
-      const input = { input: outgoing.text, conversation: id, model: outgoing.model, after: outgoing.after };
+      const input = { input: inputOf(outgoing), conversation: id, model: outgoing.model, after: outgoing.after };
       const events = await api.createResponse(input, outgoing.key, line.signal);
       const first = await firstEvent(events);
       saveOutgoing(id, null);
@@ -750,7 +753,14 @@ export class Conversation {
 
 /** @param {Item} item @param {string} text */
 function sameText(item, text) {
-  return (item.content ?? []).map((part) => part.text ?? "").join("\n\n") === text;
+  return itemText(item) === text;
+}
+
+/** What is sent of a question. @param {Outgoing} question */
+function inputOf({ text, files }) {
+  if (!files) return text;
+  const parts = files.map(({ type, image_url, filename, file_data }) => (type === "input_image" ? { type, image_url } : { type, filename, file_data }));
+  return [{ type: "message", role: "user", content: [...(text === "" ? [] : [{ type: "input_text", text }]), ...parts] }];
 }
 
 /**

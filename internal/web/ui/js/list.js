@@ -241,7 +241,7 @@ export class List {
     });
     link.addEventListener("keydown", (event) => {
       if (event.key === "F2") this.rename(id);
-      else if (event.key === "Delete") void this.remove(id);
+      else if (event.key === "Delete") this.remove(id);
       else return;
       event.preventDefault();
     });
@@ -284,7 +284,7 @@ export class List {
       info.archived ? "" : item(info.pinned ? "Unpin" : "Pin", () => void this.change(info, { pinned: !info.pinned })),
       item("Rename", () => this.rename(id)),
       item(info.archived ? "Unarchive" : "Archive", () => void this.change(info, { archived: !info.archived })),
-      item("Delete", () => void this.remove(id)),
+      item("Delete", () => this.remove(id)),
     );
     this.menu.setAttribute("aria-label", titleOf(info));
     this.menu.showPopover();
@@ -388,7 +388,7 @@ export class List {
    * it can no longer be undone; then it is erased.
    * @param {string} id
    */
-  async remove(id) {
+  remove(id) {
     const info = this.find(id);
     if (!info || this.leaving.has(id)) return;
     const next = this.neighbour(id);
@@ -404,6 +404,7 @@ export class List {
     undo.addEventListener("click", async () => {
       toast.remove();
       this.stay(id);
+      await hiding; // else the server may hear of the undo first
       this.render();
       try {
         this.put({ ...info, ...(await api.updateConversation(id, { archived: info.archived })) });
@@ -414,11 +415,8 @@ export class List {
       if (open) this.host.open(id);
       this.focus(id);
     });
-    try {
-      if (!info.archived) await api.updateConversation(id, { archived: true });
-    } catch {
-      // It only stays in other tabs' lists until it is erased.
-    }
+    // Where this fails it only stays in other tabs' lists until it is erased.
+    const hiding = info.archived ? Promise.resolve() : api.updateConversation(id, { archived: true }).then(() => {}, () => {});
   }
 
   /** @param {string} id @param {number} at */

@@ -1,5 +1,6 @@
 /** The messages of a thread as elements. */
 import { copyButton, h, isTouch, plural, timeElement } from "./dom.js";
+import { attachedElement, attachedTo } from "./files.js";
 import { Markdown } from "./markdown.js";
 
 /**
@@ -17,7 +18,7 @@ const NAMES = { user: "You", assistant: "Advisor", system: "Instruction", develo
  * @returns {string}
  */
 export function itemText(item) {
-  return (item.content ?? []).map((part) => part.text ?? part.refusal ?? "").join("\n\n");
+  return (item.content ?? []).map((part) => part.text ?? part.refusal ?? "").filter((text) => text !== "").join("\n\n");
 }
 
 /**
@@ -59,7 +60,7 @@ const versions = () => h("span", { class: "versions", role: "group", "aria-label
  * @returns {HTMLElement}
  */
 export function messageElement(item) {
-  const el = article(item.role, h("div", { class: "plain", dir: "auto" }, itemText(item)), h("footer", { class: "meta" }));
+  const el = article(item.role, h("div", { class: "plain", dir: "auto" }, itemText(item)), attachedElement(attachedTo(item)), h("footer", { class: "meta" }));
   nameMessage(el, item);
   return el;
 }
@@ -126,13 +127,14 @@ export function editMessage(el, send) {
 export class Question {
   /**
    * @param {string} text
+   * @param {import("./types").ContentPart[]} files
    * @param {{retry: () => void, edit: () => void}} actions
    */
-  constructor(text, actions) {
+  constructor(text, files, actions) {
     this.text = text;
     this.actions = actions;
     this.state = h("footer", { class: "meta state", role: "status" });
-    this.element = article("user", h("div", { class: "plain", dir: "auto" }, text), this.state);
+    this.element = article("user", h("div", { class: "plain", dir: "auto" }, text), attachedElement(files), this.state);
     this.sending();
   }
 

@@ -39,7 +39,7 @@ export const saveDraft = (id, text) => save("draft." + place(id), text);
 
 /**
  * A question that was handed to the network and not yet confirmed.
- * @typedef {{text: string, key: string, model: string | null, after?: string | null}} Outgoing
+ * @typedef {{text: string, key: string, model: string | null, after?: string | null, files?: import("./types").ContentPart[]}} Outgoing
  */
 
 /** @param {string | null} id @returns {Outgoing | null} */

@@ -29,6 +29,9 @@ export interface ContentPart {
   type: string;
   text?: string;
   refusal?: string;
+  image_url?: string;
+  filename?: string;
+  file_data?: string;
 }
 
 export interface Item {
