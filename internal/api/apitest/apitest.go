@@ -33,8 +33,9 @@ func Handler(t testing.TB, h http.Handler) http.Handler {
 		whole := false
 		defer func() { watched.answer.end(whole) }() // a handler that panics has cut its answer
 		h.ServeHTTP(watched, r)
-		watched.begin(http.StatusOK)
-		whole = r.Context().Err() == nil
+		if whole = r.Context().Err() == nil; whole { // who left gets no answer
+			watched.begin(http.StatusOK)
+		}
 	})
 }
 
