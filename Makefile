@@ -35,6 +35,7 @@ run: build ## build and serve
 
 test: test-deps lint ## everything
 	CGO_ENABLED=1 $(GO) test -race -tags integration -count=1 -timeout $(TIMEOUT) $(TESTFLAGS) $(PKG)
+	CGO_ENABLED=1 $(GO) test -tags integration -count=1 -timeout $(TIMEOUT) -run '^TestManyMessages' ./internal/archive
 
 test-short: test-deps lint ## everything but the long tests
 	CGO_ENABLED=1 $(GO) test -race -tags integration -count=1 -timeout $(TIMEOUT) -short $(TESTFLAGS) $(PKG)
