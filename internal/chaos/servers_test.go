@@ -99,6 +99,11 @@ func TestPauseAnOwner(t *testing.T) {
 			r.join(other)
 			ids = append(ids, strings.TrimPrefix(r.id, "resp_"))
 		}
+		for _, r := range replies { // who is not connected yet would not be waited for
+			for _, reader := range r.readers {
+				wait(t, "a reader has begun", reader.begun, 20*time.Second)
+			}
+		}
 		moment := time.NewTimer(between(random, 0, 400*time.Millisecond))
 		<-moment.C
 		owner.signal(syscall.SIGSTOP)
