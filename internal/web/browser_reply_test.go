@@ -73,6 +73,47 @@ func TestAReplyIsWrittenAnewAndAQuestionEdited(t *testing.T) {
 	})
 }
 
+// A poll that comes while a conversation is being loaded once put its question on the page a second time, as the last one,
+// and what was sent next went to the wrong branch.
+func TestAPollWhileAConversationOpens(t *testing.T) {
+	s := newServer(t, testrecord.SQLite(t), "", "")
+	for _, text := range []string{"First try.", "Second try."} {
+		s.model.Script(llmtest.Say(text)...)
+	}
+	b := browser(t)()
+	b.open(s.url("/"))
+	b.send("Tell me")
+	b.settled(2)
+	b.click(in(1, "Regenerate"))
+	b.says(1, "Second try.")
+	b.settled(2)
+	b.wait("document.querySelector('article.assistant .versions').innerText.replace(/\\s/g, '') === '‹2/2›'")
+
+	// The first answer with items is held until two polls have begun, so that the first of them has ended.
+	b.text(`(() => {
+		const real = window.fetch;
+		let polls = 0, held = false, free;
+		const two = new Promise((resolve) => { free = resolve; });
+		window.loaded = false;
+		window.fetch = async (path, options) => {
+			const answer = await real(path, options);
+			if (String(path).startsWith("/v1/conversations?") && held && ++polls === 2) free();
+			if (String(path).includes("/items") && !held) {
+				held = true;
+				await two;
+				setTimeout(() => { window.loaded = true; });
+			}
+			return answer;
+		};
+	})()`)
+	b.click(in(1, "Previous version"))
+	b.wait("window.dispatchEvent(new Event('focus')) && window.loaded")
+	b.says(1, "First try.")
+	if n := b.text("document.querySelectorAll('[role=log] article').length"); n != "2" {
+		t.Errorf("%s messages on the page:\n%s", n, b.articles())
+	}
+}
+
 func TestOtherTabsFollowToANewVersion(t *testing.T) {
 	s := newServer(t, testrecord.SQLite(t), "", "")
 	open := browser(t)

@@ -132,6 +132,7 @@ export class Conversation {
       return;
     }
     const loading = setTimeout(() => this.older.replaceChildren("Loading…"), 200);
+    this.syncing = true; // What it loads must not be taken in a second time by a poll that ends first.
     try {
       const [info, page] = await Promise.all([api.getConversation(id, signal), api.listItems(id, null, signal, branch)]);
       if (signal.aborted) return;
@@ -160,6 +161,8 @@ export class Conversation {
       } else {
         this.offerRetry(`The conversation could not be loaded. ${problem.message}`, () => void this.open(id));
       }
+    } finally {
+      if (!signal.aborted) this.syncing = false;
     }
   }
 
