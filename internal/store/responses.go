@@ -122,6 +122,14 @@ func (s *Store) StartResponse(ctx context.Context, n NewResponse) (Response, err
 	if errors.As(err, &pg) && pg.Code == codeUniqueViolation && pg.ConstraintName == "responses_pkey" {
 		err = &RepeatedError{ResponseID: r.ID}
 	}
+	var repeated *RepeatedError
+	if errors.As(err, &repeated) {
+		// The first call may have given up its wait for a synchronous standby. The lock is a commit of its own, which waits for
+		// the standby to have all before it.
+		if _, lock := s.pool.Exec(ctx, `SELECT FROM responses WHERE id = $1::uuid FOR KEY SHARE`, repeated.ResponseID); lock != nil {
+			err = lock
+		}
+	}
 	if err != nil {
 		return Response{}, Wrap("start response", rowError(err, roles(n.Input)...))
 	}
