@@ -161,11 +161,11 @@ func newSearchCommand() *cobra.Command {
 			return err
 		}
 		defer r.Close()
-		hits, err := r.Search(cmd.Context(), store.SearchQuery{Text: strings.Join(args, " "), Limit: limit})
+		found, err := r.Search(cmd.Context(), store.SearchQuery{Text: strings.Join(args, " "), Limit: limit})
 		if err != nil {
 			return err
 		}
-		for _, h := range hits {
+		for _, h := range found.Hits {
 			if asJSON {
 				err = writeJSON(cmd.OutOrStdout(), hit{"conv_" + h.ConversationID, "msg_" + h.ID, h.Title, h.Role, h.Model, h.CreatedAt, h.Excerpt})
 			} else {
@@ -175,7 +175,7 @@ func newSearchCommand() *cobra.Command {
 				return err
 			}
 		}
-		if len(hits) == 0 {
+		if len(found.Hits) == 0 {
 			return errNoHit
 		}
 		return nil

@@ -50,7 +50,7 @@ func newServeCommand() *cobra.Command {
 type record interface {
 	advisor.Record
 	api.Record
-	Search(ctx context.Context, q store.SearchQuery) ([]store.Hit, error)
+	Search(ctx context.Context, q store.SearchQuery) (store.Hits, error)
 	Info() store.Info
 	Close()
 }

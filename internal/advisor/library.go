@@ -37,7 +37,7 @@ func (l NotesLibrary) Find(ctx context.Context, question string, limit int) ([]l
 // ConversationLibrary lets the offline advisor look things up in what was said before.
 type ConversationLibrary struct {
 	Record interface {
-		Search(ctx context.Context, q store.SearchQuery) ([]store.Hit, error)
+		Search(ctx context.Context, q store.SearchQuery) (store.Hits, error)
 	}
 }
 
@@ -54,18 +54,18 @@ func (l ConversationLibrary) Find(ctx context.Context, question string, limit in
 		if len(word) < 3 && isLower(word) {
 			continue // is, to, my
 		}
-		hits, err := l.Record.Search(ctx, store.SearchQuery{Text: word, Limit: looked})
+		page, err := l.Record.Search(ctx, store.SearchQuery{Text: word, Limit: looked})
 		if err != nil {
 			return nil, err
 		}
-		for _, h := range hits {
-			if h.Model == llm.OfflineModel || strings.EqualFold(strings.TrimSpace(h.Content), strings.TrimSpace(question)) {
+		for _, h := range page.Hits {
+			if h.ID == "" || h.Model == llm.OfflineModel || strings.EqualFold(strings.TrimSpace(h.Content), strings.TrimSpace(question)) {
 				continue
 			}
 			if found[h.ID] == nil {
 				found[h.ID] = &scored{Hit: h}
 			}
-			found[h.ID].score += 1 / float64(len(hits)+1)
+			found[h.ID].score += 1 / float64(len(page.Hits)+1)
 		}
 	}
 	best := make([]*scored, 0, len(found))

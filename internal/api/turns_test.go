@@ -116,7 +116,8 @@ func TestFilesAreTextOrPDF(t *testing.T) {
 			"user: [switch.txt\n\nvlan 40\nvlan 50 blåbær][ups.pdfdata:application/pdf;base64,"+pdf+"][Sum up.]")
 		items := s.ok("GET", "/v1/conversations/"+c+"/items?order=asc", nil)
 		is(t, "the file kept", items.str("data", 0, "content", 0, "file_data"), text)
-		hits, err := s.record.Search(t.Context(), store.SearchQuery{Text: "blåbær"})
+		page, err := s.record.Search(t.Context(), store.SearchQuery{Text: "blåbær"})
+		hits := page.Hits
 		if err != nil || len(hits) != 1 {
 			t.Errorf("its text is found in %v, %v", hits, err)
 		}

@@ -204,8 +204,8 @@ func TestImportedIsFound(t *testing.T) {
 			t.Fatal(err)
 		}
 		for range 2 {
-			if hits, err := to.Search(t.Context(), store.SearchQuery{Text: "message"}); err != nil || len(hits) != 9 {
-				t.Errorf("%d hits, %v", len(hits), err)
+			if page, err := to.Search(t.Context(), store.SearchQuery{Text: "message"}); err != nil || len(page.Hits) != 9 {
+				t.Errorf("%d hits, %v", len(page.Hits), err)
 			}
 			if err := archive.Index(t.Context(), to, func(int) {}); err != nil {
 				t.Fatal(err)

@@ -93,7 +93,7 @@ func Wrap(doing string, err error) error {
 	var role *InvalidRoleError
 	var repeated *RepeatedError
 	if errors.As(err, &repeated) || errors.Is(err, ErrKeyReused) || errors.Is(err, ErrNotFound) || errors.Is(err, ErrFenced) ||
-		errors.Is(err, ErrReplyRunning) || errors.As(err, &conflict) || errors.As(err, &role) {
+		errors.Is(err, ErrReplyRunning) || errors.Is(err, ErrCursor) || errors.As(err, &conflict) || errors.As(err, &role) {
 		return err
 	}
 	var dial *pgconn.ConnectError

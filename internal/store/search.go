@@ -2,6 +2,7 @@ package store
 
 import (
 	"context"
+	"errors"
 	"slices"
 	"strings"
 	"time"
@@ -9,19 +10,45 @@ import (
 	"github.com/jackc/pgx/v5"
 )
 
-// SearchQuery asks for messages by the words in them.
+// SearchQuery asks for messages, and titles of conversations, by what stands in them.
+//
+// Text is a list of terms, each of which must stand in what is found, case, accents and the kind of white space aside:
+// "between quotes" a term holds spaces. A term of one or two characters must begin a word.
 type SearchQuery struct {
-	Text  string // words, in any order; a word also finds longer ones that begin with it
-	Limit int    // 1 to 100; 0 is 20
+	Text          string
+	Role          string    // of the message; "": any. A title has none.
+	Model         string    // that wrote the message; "": any. A title has none.
+	After, Before time.Time // from After on, and before Before; zero: unbounded. A title is as old as its conversation.
+	Archived      *bool     // only archived conversations, or only others; nil: both
+	Best          bool      // the best first, among the newest 2,000; else the newest first
+	Cursor        string    // [Hits.Next] of the page before; "": the first page
+	Limit         int       // 1 to 100; 0 is 20
 }
 
-// Hit is a message that a search found.
+// Hits is a page of what a search found.
+type Hits struct {
+	Hits []Hit  // never nil
+	Next string // the cursor of the next page; "": this is the last. A page with a next one may be short, even empty.
+
+	// Back is set where the search stopped before it had looked at everything: nothing older was looked at. Where there is a
+	// Next, that goes on from there; with [SearchQuery.Best] only the newest 2,000 hits, those since Back, are put in order.
+	Back time.Time
+}
+
+// Hit is a message that a search found or, where ID is "", a conversation, by its title.
 type Hit struct {
-	Message
+	Message        // of a title only ConversationID and CreatedAt, when the conversation was begun
 	Title   string // of its conversation
 	Model   string // that wrote it; "" for what no reply wrote
-	Excerpt string // some of its text around the first of the words
+	Excerpt string // some of its text around the first of the terms; "" of a title
+	Marks   []Mark // where the terms are in Excerpt, or of a title in Title; in order, apart from each other
 }
+
+// Mark is a run of bytes, of whole characters.
+type Mark struct{ From, To int }
+
+// ErrCursor is returned for a cursor that no search gave.
+var ErrCursor = errors.New("store: not a cursor that a search gave")
 
 const (
 	searchQueued = 5000       // how much of the queue, latest first, a search reads
@@ -32,10 +59,10 @@ const (
 // Search returns the messages of listed conversations that hold all words of q, newest first; none is an empty list, also
 // when q holds no word. Any characters are allowed in q. A message is found as soon as the append that wrote it has
 // returned; only of a queue longer than 5,000, as after the adoption of a database, the older part must be indexed first.
-func (s *Store) Search(ctx context.Context, q SearchQuery) ([]Hit, error) {
+func (s *Store) Search(ctx context.Context, q SearchQuery) (Hits, error) {
 	match := NewMatcher(q.Text)
 	if len(match.Words) == 0 {
-		return []Hit{}, nil
+		return Hits{Hits: []Hit{}}, nil
 	}
 	// The index and the queue are read in one statement: between two, a message could move from one to the other unseen.
 	// The order is an expression so that the planner does not walk all messages by time in search of a rare word. The words
@@ -63,7 +90,7 @@ func (s *Store) Search(ctx context.Context, q SearchQuery) ([]Hit, error) {
 		pgx.QueryExecModeExec, // a plan for all queries is a bad one for each
 		match.tsquery(), match.tsqueries(), q.Size(), searchQueued)
 	if err != nil {
-		return nil, Wrap("search", err)
+		return Hits{}, Wrap("search", err)
 	}
 	hits, err := pgx.CollectRows(rows, func(row pgx.CollectableRow) (h Hit, err error) {
 		var queued bool
@@ -74,15 +101,18 @@ func (s *Store) Search(ctx context.Context, q SearchQuery) ([]Hit, error) {
 		return h, err
 	})
 	if err != nil {
-		return nil, Wrap("search", err)
+		return Hits{}, Wrap("search", err)
 	}
-	return q.Newest(hits), nil
+	return Hits{Hits: q.Newest(hits)}, nil
 }
 
 // Newest orders hits newest first, leaves out those without an id and those that are there twice, cuts the list to the
 // query's limit and sets the excerpts. It is for both engines.
 func (q SearchQuery) Newest(hits []Hit) []Hit {
-	hits = slices.DeleteFunc(hits, func(h Hit) bool { return h.ID == "" })
+	hits = slices.DeleteFunc(hits, func(h Hit) bool {
+		return h.ID == "" || q.Role != "" && h.Role != q.Role || q.Model != "" && h.Model != q.Model || h.CreatedAt.Before(q.After) ||
+			!q.Before.IsZero() && !h.CreatedAt.Before(q.Before)
+	})
 	slices.SortFunc(hits, func(a, b Hit) int {
 		if c := b.CreatedAt.Compare(a.CreatedAt); c != 0 {
 			return c

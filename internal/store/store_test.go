@@ -368,7 +368,8 @@ func TestAdoption(t *testing.T) {
 	}
 	search := func(text string, n int) {
 		t.Helper()
-		hits, err := s.Search(ctx, store.SearchQuery{Text: text, Limit: 100})
+		page, err := s.Search(ctx, store.SearchQuery{Text: text, Limit: 100})
+		hits := page.Hits
 		if err != nil || len(hits) != n {
 			t.Errorf("%q finds %d messages, want %d, %v", text, len(hits), n, err)
 		}
@@ -587,8 +588,8 @@ func TestNothingIsInjected(t *testing.T) {
 	if is, err := s.GetConversation(ctx, canary); err != nil || !reflect.DeepEqual(is, whole) {
 		t.Errorf("the canary is %+v, %v", is, err)
 	}
-	if hits, err := s.Search(ctx, store.SearchQuery{Text: "canary"}); err != nil || len(hits) != 1 || hits[0].ID != message {
-		t.Errorf("the canary's message: %+v, %v", hits, err)
+	if page, err := s.Search(ctx, store.SearchQuery{Text: "canary"}); err != nil || len(page.Hits) != 1 || page.Hits[0].ID != message {
+		t.Errorf("the canary's message: %+v, %v", page.Hits, err)
 	}
 }
 

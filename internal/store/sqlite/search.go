@@ -19,10 +19,10 @@ const (
 // when q holds no word. Any characters are allowed in q. A message is found as soon as the append that wrote it has
 // returned. Of more than 10,000 finds it takes those that were written last, and it looks through the latest 500 very long
 // texts and the latest 5,000 that a foreign program inserted and that were not indexed yet.
-func (s *Store) Search(ctx context.Context, q store.SearchQuery) ([]store.Hit, error) {
+func (s *Store) Search(ctx context.Context, q store.SearchQuery) (store.Hits, error) {
 	match := store.NewMatcher(q.Text)
 	if len(match.Words) == 0 {
-		return []store.Hit{}, nil
+		return store.Hits{Hits: []store.Hit{}}, nil
 	}
 	var hits []store.Hit
 	err := s.read(ctx, func(t tx) (err error) {
@@ -55,9 +55,9 @@ func (s *Store) Search(ctx context.Context, q store.SearchQuery) ([]store.Hit, e
 		}, `SELECT `+hitColumns+` FROM (SELECT n FROM search_queue ORDER BY n DESC LIMIT ?) found `+hitsJoin, searchQueued)
 	})
 	if err != nil {
-		return nil, wrap("search", err)
+		return store.Hits{}, wrap("search", err)
 	}
-	return q.Newest(hits), nil
+	return store.Hits{Hits: q.Newest(hits)}, nil
 }
 
 // hitColumns are of the tables that hitsJoin joins to numbers n of messages, named found.

@@ -310,7 +310,7 @@ func TestForeignWriter(t *testing.T) {
 	}
 	find := func(want int) {
 		t.Helper()
-		if hits := must[[]store.Hit](t)(s.Search(ctx, store.SearchQuery{Text: "GRUßE abro"})); len(hits) != want {
+		if hits := must[store.Hits](t)(s.Search(ctx, store.SearchQuery{Text: "GRUßE abro"})).Hits; len(hits) != want {
 			t.Errorf("%d hits, want %d", len(hits), want)
 		}
 	}
@@ -388,7 +388,7 @@ func TestDeletionErases(t *testing.T) {
 		t.Errorf("the write-ahead log holds %d bytes", info.Size())
 	}
 	for _, word := range words[:50] {
-		if hits := must[[]store.Hit](t)(s.Search(ctx, store.SearchQuery{Text: word})); len(hits) != 0 {
+		if hits := must[store.Hits](t)(s.Search(ctx, store.SearchQuery{Text: word})).Hits; len(hits) != 0 {
 			t.Errorf("%s is found", word)
 		}
 	}
@@ -433,7 +433,7 @@ func TestLongText(t *testing.T) {
 			t.Errorf("text %d came back changed", i)
 		}
 	}
-	if hits := must[[]store.Hit](t)(s.Search(ctx, store.SearchQuery{Text: "xxxx"})); len(hits) != 1 {
+	if hits := must[store.Hits](t)(s.Search(ctx, store.SearchQuery{Text: "xxxx"})).Hits; len(hits) != 1 {
 		t.Errorf("%d hits", len(hits))
 	}
 }

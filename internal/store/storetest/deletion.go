@@ -296,8 +296,8 @@ func deletionDuringIndexing(t *testing.T, r *record) {
 			if err == nil && i%2 == 0 {
 				err = r.DeleteMessage(r.ctx, id, message)
 			}
-			if hits, err := r.Search(r.ctx, store.SearchQuery{Text: mark}); err != nil || len(hits) != i%2 {
-				t.Errorf("%d hits, %v", len(hits), err)
+			if page, err := r.Search(r.ctx, store.SearchQuery{Text: mark}); err != nil || len(page.Hits) != i%2 {
+				t.Errorf("%d hits, %v", len(page.Hits), err)
 			}
 			if err == nil {
 				err = r.DeleteConversation(r.ctx, id)

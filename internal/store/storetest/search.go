@@ -85,7 +85,8 @@ func neverMissed(t *testing.T, r *record) {
 				t.Errorf("AddMessage: %v", err)
 			}
 			for range 3 {
-				hits, err := r.Search(r.ctx, store.SearchQuery{Text: mark, Limit: 100})
+				page, err := r.Search(r.ctx, store.SearchQuery{Text: mark, Limit: 100})
+				hits := page.Hits
 				if err != nil {
 					t.Errorf("Search: %v", err)
 				}
@@ -140,7 +141,8 @@ func noWords(t *testing.T, r *record) {
 	conversation := r.create(t)
 	r.add(t, conversation, "user", "... !?")
 	for _, q := range []string{"", " ", "...", "!?", "'", "\"", "\\", "&", "|", "!", ":*", "<->", "()", "( & )", "%", "_", "🏳️‍🌈", "\x00", "\xff", "\u0301", "\u200b", "*", "--", "';"} {
-		hits, err := r.Search(r.ctx, store.SearchQuery{Text: q})
+		page, err := r.Search(r.ctx, store.SearchQuery{Text: q})
+		hits := page.Hits
 		if err != nil || len(hits) != 0 {
 			t.Errorf("Search(%q) = %v, %v", q, hits, err)
 		}
@@ -148,8 +150,8 @@ func noWords(t *testing.T, r *record) {
 			t.Errorf("Search(%q) is nil, not an empty list", q)
 		}
 	}
-	if hits, err := r.Search(r.ctx, store.SearchQuery{Text: word()}); err != nil || hits == nil || len(hits) != 0 {
-		t.Errorf("a search that finds nothing: %#v, %v", hits, err)
+	if page, err := r.Search(r.ctx, store.SearchQuery{Text: word()}); err != nil || page.Hits == nil || len(page.Hits) != 0 {
+		t.Errorf("a search that finds nothing: %#v, %v", page.Hits, err)
 	}
 }
 
@@ -163,7 +165,8 @@ func anyQuery(t *testing.T, r *record) {
 		rapid.Map(rapid.SliceOf(rapid.Byte()), func(b []byte) string { return string(b) }))
 	check(t, 150, func(rt *rapid.T) {
 		q := store.SearchQuery{Text: query.Draw(rt, "query"), Limit: rapid.IntRange(-1, 200).Draw(rt, "limit")}
-		hits, err := r.Search(r.ctx, q)
+		page, err := r.Search(r.ctx, q)
+		hits := page.Hits
 		if err != nil {
 			rt.Fatalf("Search(%q): %v", q.Text, err)
 		}
@@ -234,7 +237,8 @@ func unlistedCrowdNothingOut(t *testing.T, r *record) {
 		r.add(t, unlisted, "user", mark)
 	}
 	r.indexed(t, func(state string) {
-		hits, err := r.Search(r.ctx, store.SearchQuery{Text: mark, Limit: 20})
+		page, err := r.Search(r.ctx, store.SearchQuery{Text: mark, Limit: 20})
+		hits := page.Hits
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -256,7 +260,8 @@ func longTextsCrowdNothingOut(t *testing.T, r *record) {
 	want = append(want, r.add(t, conversation, "user", b.String()))
 	slices.Reverse(want)
 	r.indexed(t, func(state string) {
-		hits, err := r.Search(r.ctx, store.SearchQuery{Text: mark, Limit: 4})
+		page, err := r.Search(r.ctx, store.SearchQuery{Text: mark, Limit: 4})
+		hits := page.Hits
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -277,7 +282,8 @@ func newestFirst(t *testing.T, r *record) {
 	slices.Reverse(want)
 	r.indexed(t, func(state string) {
 		for limit, n := range map[int]int{0: 20, 1: 1, 7: 7, 25: 25, 100: 30, 1000: 30, -5: 20} {
-			hits, err := r.Search(r.ctx, store.SearchQuery{Text: mark, Limit: limit})
+			page, err := r.Search(r.ctx, store.SearchQuery{Text: mark, Limit: limit})
+			hits := page.Hits
 			if err != nil {
 				t.Fatal(err)
 			}

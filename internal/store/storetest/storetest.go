@@ -61,7 +61,7 @@ type Store interface {
 	Unwanted(ctx context.Context, responseIDs []string) (cancelled, gone []string, err error)
 	ForgetKeys(ctx context.Context, before time.Time) (int, error)
 
-	Search(ctx context.Context, q store.SearchQuery) ([]store.Hit, error)
+	Search(ctx context.Context, q store.SearchQuery) (store.Hits, error)
 	IndexPending(ctx context.Context, limit int) (int, error)
 
 	ConversationIDs(ctx context.Context, after string, limit int) ([]string, error)
@@ -352,11 +352,16 @@ func (r *record) history(t tb, reply store.Response) []store.Message {
 
 func (r *record) search(t tb, text string) []store.Hit {
 	t.Helper()
-	hits, err := r.Search(r.ctx, store.SearchQuery{Text: text, Limit: 100})
+	return r.find(t, store.SearchQuery{Text: text, Limit: 100}).Hits
+}
+
+func (r *record) find(t tb, q store.SearchQuery) store.Hits {
+	t.Helper()
+	page, err := r.Search(r.ctx, q)
 	if err != nil {
-		t.Fatalf("Search(%s): %v", short(text), err)
+		t.Fatalf("Search(%s, %+v): %v", short(q.Text), q, err)
 	}
-	return hits
+	return page
 }
 
 // drain empties the search queue.
