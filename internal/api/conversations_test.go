@@ -5,6 +5,8 @@ import (
 	"slices"
 	"strings"
 	"testing"
+
+	"git.georgsen.dk/hwlab/internal/llm"
 )
 
 func TestAConversationsLife(t *testing.T) {
@@ -154,8 +156,20 @@ func TestModelsAreListed(t *testing.T) {
 		if o := s.ok("GET", "/v1/models/hf.co%2Fsome%2Fmodel:Q4", nil); o.str("id") != "hf.co/some/model:Q4" {
 			t.Errorf("one is %v", o)
 		}
+		if o := s.ok("GET", "/v1/models/test-model", nil); o["context_length"] != nil || o["vision"] != nil || o["tools"] != nil {
+			t.Errorf("nobody said what it can do: %v", o)
+		}
 		if status, o := s.do("GET", "/v1/models/nope", nil); status != 404 {
 			t.Errorf("one that is not there is answered %d %v", status, o)
+		}
+	})
+}
+
+func TestAModelSaysWhatItCanDo(t *testing.T) {
+	each(t, func(t *testing.T, s *server) {
+		s.model.SetInfos(llm.Info{ID: "test-model", ContextLength: 8192, Vision: new(false), Tools: new(true)})
+		if o := s.ok("GET", "/v1/models/test-model", nil); o.at("context_length") != 8192.0 || o.at("vision") != false || o.at("tools") != true {
+			t.Errorf("what it can do is %v", o)
 		}
 	})
 }

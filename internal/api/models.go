@@ -8,13 +8,16 @@ import (
 	"git.georgsen.dk/hwlab/internal/lab"
 )
 
-// modelObject is OpenAI's model. Default is hwlab's own: the one that answers when a request names none.
+// modelObject is OpenAI's model. What is not required is hwlab's own.
 type modelObject struct {
-	ID      string `json:"id"`
-	Object  string `json:"object"` // model
-	Created int64  `json:"created"`
-	OwnedBy string `json:"owned_by"`
-	Default bool   `json:"default,omitempty"`
+	ID            string `json:"id"`
+	Object        string `json:"object"` // model
+	Created       int64  `json:"created"`
+	OwnedBy       string `json:"owned_by"`
+	Default       bool   `json:"default,omitempty"`        // it answers when a request names none
+	ContextLength int64  `json:"context_length,omitempty"` // what the model's server does not tell is absent
+	Vision        *bool  `json:"vision,omitempty"`
+	Tools         *bool  `json:"tools,omitempty"`
 }
 
 // models are what can be asked, best first.
@@ -29,7 +32,8 @@ func (a *API) models(ctx context.Context) ([]modelObject, error) {
 	}
 	data := []modelObject{}
 	for _, m := range models {
-		o := modelObject{ID: m.ID, Object: "model", OwnedBy: m.OwnedBy, Default: m.ID == standard}
+		o := modelObject{ID: m.ID, Object: "model", OwnedBy: m.OwnedBy, Default: m.ID == standard,
+			ContextLength: m.ContextLength, Vision: m.Vision, Tools: m.Tools}
 		if !m.Created.IsZero() {
 			o.Created = m.Created.Unix()
 		}

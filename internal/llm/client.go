@@ -47,6 +47,8 @@ type Client struct {
 	key    string
 	remedy string
 	http   *http.Client
+
+	abilities abilities
 }
 
 // NewClient checks the configuration; it does not connect. The error says what is wrong with the base URL and never
@@ -94,11 +96,7 @@ func (c *Client) Models(ctx context.Context) ([]Info, error) {
 	defer resp.Body.Close()
 	// Narrower than go-openai's type: what is not read cannot be of the wrong type.
 	var list struct {
-		Data []struct {
-			ID      string  `json:"id"`
-			OwnedBy string  `json:"owned_by"`
-			Created float64 `json:"created"`
-		} `json:"data"`
+		Data []modelEntry `json:"data"`
 	}
 	if err := json.NewDecoder(io.LimitReader(resp.Body, maxModelsBody)).Decode(&list); err != nil {
 		if ctx.Err() != nil {
@@ -116,9 +114,26 @@ func (c *Client) Models(ctx context.Context) ([]Info, error) {
 		if m.Created > 0 {
 			info.Created = time.Unix(int64(m.Created), 0).UTC()
 		}
+		info.learn(m.raw)
 		models = append(models, info)
 	}
+	c.ask(ctx, models)
 	return models, nil
+}
+
+// modelEntry is an entry of a list of models.
+type modelEntry struct {
+	ID      string  `json:"id"`
+	OwnedBy string  `json:"owned_by"`
+	Created float64 `json:"created"`
+	raw     json.RawMessage
+}
+
+// UnmarshalJSON keeps the rest, too.
+func (m *modelEntry) UnmarshalJSON(raw []byte) error {
+	type plain modelEntry
+	m.raw = bytes.Clone(raw)
+	return json.Unmarshal(raw, (*plain)(m))
 }
 
 // Stream implements [Provider]. All comes as the server sends it; usage comes with the finish.

@@ -493,6 +493,95 @@ func TestModelsAreListed(t *testing.T) {
 	}
 }
 
+func TestWhatAModelCanDo(t *testing.T) {
+	yes, no := new(true), new(false)
+	tests := []struct {
+		name    string
+		answers map[string]string // by path; of /api/show by its model
+		want    []llm.Info
+	}{
+		{"llama.cpp", map[string]string{
+			"/v1/models": `{"models":[{"name":"gemma","capabilities":["completion","multimodal"]}],
+				"data":[{"id":"gemma","owned_by":"llamacpp","meta":{"n_ctx_train":262144,"n_params":1}}]}`,
+			"/props": `{"default_generation_settings":{"n_ctx":8192},"modalities":{"vision":true,"audio":false},"chat_template_caps":{"supports_tools":false}}`,
+		}, []llm.Info{{ID: "gemma", OwnedBy: "llamacpp", ContextLength: 8192, Vision: yes, Tools: no}}},
+		{"an old llama.cpp", map[string]string{
+			"/v1/models": `{"data":[{"id":"gemma","owned_by":"llamacpp","meta":{"n_ctx_train":262144}}]}`,
+		}, []llm.Info{{ID: "gemma", OwnedBy: "llamacpp"}}},
+		{"llama.cpp with several", map[string]string{
+			"/v1/models": `{"data":[{"id":"a","owned_by":"llamacpp","status":{"value":"loaded"},"meta":{"n_ctx":4096},"architecture":{"input_modalities":["text","image"]}},
+				{"id":"b","owned_by":"llamacpp","status":{"value":"unloaded"},"architecture":{"input_modalities":["text"]}}]}`,
+		}, []llm.Info{{ID: "a", OwnedBy: "llamacpp", ContextLength: 4096, Vision: yes}, {ID: "b", OwnedBy: "llamacpp", Vision: no}}},
+		{"vLLM", map[string]string{
+			"/v1/models": `{"data":[{"id":"qwen","owned_by":"vllm","max_model_len":256000}]}`,
+		}, []llm.Info{{ID: "qwen", OwnedBy: "vllm", ContextLength: 256000}}},
+		{"OpenRouter", map[string]string{
+			"/v1/models": `{"data":[{"id":"x/y","context_length":131072,"architecture":{"input_modalities":["text"]},"supported_parameters":["tools","stop"]}]}`,
+		}, []llm.Info{{ID: "x/y", ContextLength: 131072, Vision: no, Tools: yes}}},
+		{"Ollama", map[string]string{
+			"/v1/models": `{"data":[{"id":"llava:7b","owned_by":"library"},{"id":"me/tuned:latest","owned_by":"me"},{"id":"qwen3:8b","owned_by":"library"},
+				{"id":"gone:1b","owned_by":"library"}]}`,
+			"/api/ps":         `{"models":[{"model":"qwen3:8b","context_length":16384}]}`,
+			"llava:7b":        `{"capabilities":["completion","vision"],"parameters":"temperature 0.7"}`,
+			"me/tuned:latest": `{"capabilities":["completion"],"parameters":"stop \"x\"\nnum_ctx     2048"}`,
+			"qwen3:8b":        `{"capabilities":["completion","tools","thinking"],"parameters":"num_ctx 40960"}`,
+		}, []llm.Info{{ID: "llava:7b", OwnedBy: "library", Vision: yes, Tools: no}, {ID: "me/tuned:latest", OwnedBy: "me", ContextLength: 2048, Vision: no, Tools: no},
+			{ID: "qwen3:8b", OwnedBy: "library", ContextLength: 16384, Vision: no, Tools: yes}, {ID: "gone:1b", OwnedBy: "library"}}},
+		{"odd", map[string]string{
+			"/v1/models": `{"data":[{"id":"m","meta":"none","max_model_len":"much","context_length":-1,"architecture":["text"],"supported_parameters":{"tools":true}}]}`,
+		}, []llm.Info{{ID: "m"}}},
+	}
+	for _, test := range tests {
+		t.Run(test.name, func(t *testing.T) {
+			var mu sync.Mutex
+			asked := map[string]int{}
+			client := serve(t, func(w http.ResponseWriter, r *http.Request) {
+				what := r.URL.Path
+				if what == "/api/show" {
+					var body struct{ Model string }
+					json.NewDecoder(r.Body).Decode(&body)
+					what = body.Model
+				}
+				mu.Lock()
+				asked[what]++
+				mu.Unlock()
+				if answer, ok := test.answers[what]; ok {
+					io.WriteString(w, answer)
+				} else {
+					http.NotFound(w, r)
+				}
+			})
+			for range 2 {
+				if got, err := client.Models(t.Context()); err != nil || !reflect.DeepEqual(got, test.want) {
+					t.Errorf("got %s, %v", toJSON(got), err)
+				}
+			}
+			if asked["qwen3:8b"] > 1 || asked["/api/ps"] > 2 || asked["/props"] > 0 && test.name == "llama.cpp with several" {
+				t.Errorf("asked too often: %v", asked)
+			}
+		})
+	}
+}
+
+func TestAModelServerThatSaysNothingElseIsNotWaitedForLong(t *testing.T) {
+	client := serve(t, func(w http.ResponseWriter, r *http.Request) {
+		if r.URL.Path != "/v1/models" {
+			io.Copy(io.Discard, r.Body)
+			<-r.Context().Done() // until the client gives up
+			return
+		}
+		io.WriteString(w, `{"data":[{"id":"a","owned_by":"library"}]}`)
+	})
+	if got, err := client.Models(t.Context()); err != nil || len(got) != 1 || got[0].ID != "a" {
+		t.Errorf("got %+v, %v", got, err)
+	}
+}
+
+func toJSON(v any) string {
+	data, _ := json.Marshal(v)
+	return string(data)
+}
+
 func TestOverHTTPAScriptIsTheSame(t *testing.T) {
 	fake := llmtest.New("m")
 	server := llmtest.NewServer(fake)

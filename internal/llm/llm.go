@@ -129,9 +129,12 @@ type Usage struct {
 
 // Info describes a model. Only ID is always there.
 type Info struct {
-	ID      string
-	OwnedBy string
-	Created time.Time // zero: unknown
+	ID            string
+	OwnedBy       string
+	Created       time.Time // zero: unknown
+	ContextLength int64     // tokens of a conversation, as the server runs the model; 0: unknown
+	Vision        *bool     // takes images; nil: unknown
+	Tools         *bool     // calls functions; nil: unknown
 }
 
 // Provider is something that answers. It is safe for concurrent use.

@@ -92,12 +92,18 @@ func New(models ...string) *Fake {
 
 // SetModels replaces the list of models.
 func (f *Fake) SetModels(ids ...string) {
+	var models []llm.Info
+	for _, id := range ids {
+		models = append(models, llm.Info{ID: id, OwnedBy: "llmtest"})
+	}
+	f.SetInfos(models...)
+}
+
+// SetInfos replaces the list of models by these; over HTTP what they can do is told as vLLM and OpenRouter tell it.
+func (f *Fake) SetInfos(models ...llm.Info) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	f.models = nil
-	for _, id := range ids {
-		f.models = append(f.models, llm.Info{ID: id, OwnedBy: "llmtest"})
-	}
+	f.models = models
 }
 
 // Fail makes Models fail with err until it is called with nil.

@@ -28,7 +28,17 @@ func Handler(f *Fake) http.Handler {
 		}
 		data := []map[string]any{}
 		for _, m := range models {
-			data = append(data, map[string]any{"id": m.ID, "object": "model", "owned_by": m.OwnedBy, "created": 0})
+			entry := map[string]any{"id": m.ID, "object": "model", "owned_by": m.OwnedBy, "created": 0}
+			if m.ContextLength > 0 {
+				entry["max_model_len"] = m.ContextLength
+			}
+			if m.Vision != nil {
+				entry["architecture"] = map[string]any{"input_modalities": map[bool][]string{false: {"text"}, true: {"text", "image"}}[*m.Vision]}
+			}
+			if m.Tools != nil {
+				entry["supported_parameters"] = map[bool][]string{false: {"stop"}, true: {"stop", "tools"}}[*m.Tools]
+			}
+			data = append(data, entry)
 		}
 		json.NewEncoder(w).Encode(map[string]any{"object": "list", "data": data})
 	})
