@@ -75,7 +75,8 @@ func (a *API) updateConversation(w http.ResponseWriter, r *http.Request) error {
 	if err := checkMetadata(q.Metadata); err != nil {
 		return err
 	}
-	c, err := a.Record.UpdateConversation(r.Context(), parseID(conversationID, r.PathValue("id")), store.ConversationChange(q))
+	c, err := a.Record.UpdateConversation(r.Context(), parseID(conversationID, r.PathValue("id")),
+		store.ConversationChange{Title: q.Title, Metadata: q.Metadata, Pinned: q.Pinned, Archived: q.Archived})
 	if err != nil {
 		return conversationError(err, r)
 	}

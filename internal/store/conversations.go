@@ -93,6 +93,7 @@ type ConversationSummary struct {
 // ConversationChange is what to set of a conversation; what is nil stays as it is.
 type ConversationChange struct {
 	Title    *string
+	TitleWas *string           // only if that is its title at this moment
 	Metadata map[string]string // all of it
 	Pinned   *bool
 	Archived *bool
@@ -530,8 +531,8 @@ func (s *Store) Message(ctx context.Context, conversationID, id string) (Message
 	return m, nil
 }
 
-// UpdateConversation sets what change says of a conversation and returns it, or ErrNotFound or an [InvalidTextError]. It is
-// no activity: the conversation keeps its place in the list.
+// UpdateConversation sets what change says of a conversation and returns it, or ErrNotFound, also for one with another title than
+// change.TitleWas, or an [InvalidTextError]. It is no activity: the conversation keeps its place in the list.
 func (s *Store) UpdateConversation(ctx context.Context, id string, change ConversationChange) (ConversationSummary, error) {
 	metadata, err := change.Check()
 	if err != nil {
@@ -542,7 +543,8 @@ func (s *Store) UpdateConversation(ctx context.Context, id string, change Conver
 	}
 	rows, err := s.pool.Query(ctx, `UPDATE conversations SET title = coalesce($2::text, title), metadata = coalesce($3::json, metadata),
 			pinned = coalesce($4::bool, pinned), archived = coalesce($5::bool, archived)
-		WHERE id = $1::uuid RETURNING `+summaryColumns+`, `+runningColumn, id, change.Title, metadata, change.Pinned, change.Archived)
+		WHERE id = $1::uuid AND ($6::text IS NULL OR title = $6::text) RETURNING `+summaryColumns+`, `+runningColumn,
+		id, change.Title, metadata, change.Pinned, change.Archived, change.TitleWas)
 	if err != nil {
 		return ConversationSummary{}, Wrap("update conversation", err)
 	}
@@ -715,8 +717,11 @@ func (c NewConversation) Check() (metadata string, err error) {
 
 // Check returns the metadata as JSON, nil where it is to stay, or an [InvalidTextError]. It is for both engines.
 func (c ConversationChange) Check() (metadata *string, err error) {
-	if c.Title != nil {
-		if err := CheckText("title", *c.Title); err != nil {
+	for _, title := range []*string{c.Title, c.TitleWas} {
+		if title == nil {
+			continue
+		}
+		if err := CheckText("title", *title); err != nil {
 			return nil, err
 		}
 	}

@@ -42,6 +42,7 @@ type Response struct {
 	ID               string
 	ConversationID   string
 	Listed           bool   // the conversation is a listed one
+	Titled           bool   // its question gave the conversation the title; only StartResponse says so
 	PreviousID       string // the response it was asked to continue, or ""
 	Seq              int64  // of its output
 	Inputs           int    // how many messages right before Seq were its input
@@ -171,8 +172,8 @@ func start(ctx context.Context, tx pgx.Tx, n NewResponse, r *Response) error {
 	err := tx.QueryRow(ctx, `UPDATE conversations
 		   SET head = head + $2::bigint + 1, message_count = message_count + $2::bigint, updated_at = clock_timestamp(),
 		       title = CASE WHEN title = '' THEN $3::text ELSE title END, model = CASE WHEN model = '' THEN $4::text ELSE model END
-		 WHERE id = $1::uuid RETURNING head - $2::bigint - 1, listed`,
-		r.ConversationID, len(n.Input), n.Title, n.Model).Scan(&head, &r.Listed)
+		 WHERE id = $1::uuid RETURNING head - $2::bigint - 1, listed, $3::text <> '' AND (SELECT o.title = '' FROM conversations o WHERE o.id = $1::uuid)`,
+		r.ConversationID, len(n.Input), n.Title, n.Model).Scan(&head, &r.Listed, &r.Titled)
 	if errors.Is(err, pgx.ErrNoRows) {
 		return ErrNotFound
 	}
@@ -435,8 +436,8 @@ func finish(ctx context.Context, tx pgx.Tx, f Finish, r *Response) error {
 
 // DeleteResponse removes a reply and returns it as it was. In a listed conversation its messages stay, and one that runs is
 // ended first, as cancelled; in another its messages are erased, input and output, and the conversation goes with the last of
-// its replies when it holds nothing else. Its owner can write nothing more of it. It returns ErrNotFound when there is none,
-// so of two concurrent calls one succeeds.
+// its replies when it holds nothing else. One that said nothing leaves its place, like a deleted message. Its owner can write
+// nothing more of it. It returns ErrNotFound when there is none, so of two concurrent calls one succeeds.
 func (s *Store) DeleteResponse(ctx context.Context, id string) (Response, error) {
 	if !IsID(id) {
 		return Response{}, ErrNotFound
@@ -480,6 +481,11 @@ func (s *Store) DeleteResponse(ctx context.Context, id string) (Response, error)
 			return err
 		}
 		if _, err := tx.Exec(ctx, `DELETE FROM responses WHERE id = $1::uuid`, id); err != nil {
+			return err
+		}
+		// Nothing of the order may be without a row: that would be a loss.
+		if _, err := tx.Exec(ctx, `INSERT INTO messages (id, conversation_id, seq, role, status, content) SELECT $1::uuid, $2::uuid, $3::bigint, 'assistant', 'deleted', ''
+			WHERE NOT EXISTS (SELECT FROM messages WHERE conversation_id = $2::uuid AND seq = $3::bigint)`, NewID(), r.ConversationID, r.Seq); err != nil {
 			return err
 		}
 		_, err = tx.Exec(ctx, `DELETE FROM conversations WHERE id = $1::uuid AND NOT listed AND message_count = 0

@@ -397,8 +397,8 @@ func (s *Store) Message(ctx context.Context, conversationID, id string) (m store
 	return m, wrap("message", err)
 }
 
-// UpdateConversation sets what change says of a conversation and returns it, or [store.ErrNotFound] or a
-// [store.InvalidTextError]. It is no activity: the conversation keeps its place in the list.
+// UpdateConversation sets what change says of a conversation and returns it, or [store.ErrNotFound], also for one with another
+// title than change.TitleWas, or a [store.InvalidTextError]. It is no activity: the conversation keeps its place in the list.
 func (s *Store) UpdateConversation(ctx context.Context, id string, change store.ConversationChange) (c store.ConversationSummary, err error) {
 	metadata, err := change.Check()
 	if err != nil {
@@ -409,8 +409,8 @@ func (s *Store) UpdateConversation(ctx context.Context, id string, change store.
 	}
 	err = s.write(ctx, func(t tx) error {
 		if err := t.one(`UPDATE conversations SET title = coalesce(?, title), metadata = coalesce(?, metadata),
-			pinned = coalesce(?, pinned), archived = coalesce(?, archived) WHERE id = ?`,
-			change.Title, metadata, change.Pinned, change.Archived, id); err != nil {
+			pinned = coalesce(?, pinned), archived = coalesce(?, archived) WHERE id = ? AND title = coalesce(?, title)`,
+			change.Title, metadata, change.Pinned, change.Archived, id, change.TitleWas); err != nil {
 			return err
 		}
 		c, err = t.summary(id)
@@ -425,18 +425,9 @@ func (s *Store) DeleteConversation(ctx context.Context, id string) error {
 	if !store.IsID(id) {
 		return store.ErrNotFound
 	}
-	// Their words take about 5 ms a message to erase. They go first and in steps, between which others write; until all of it
-	// goes, the messages are found in the queue.
-	s.deleting.Add(1)
-	defer s.deleting.Add(-1)
-	for after, more := int64(0), true; more; {
-		err := s.write(ctx, func(t tx) (err error) {
-			after, more, err = t.requeue(id, after)
-			return err
-		})
-		if err != nil {
-			return wrap("delete conversation", err)
-		}
+	defer s.beginDeletion()()
+	if err := s.takeFromIndex(ctx, id); err != nil {
+		return wrap("delete conversation", err)
 	}
 	return wrap("delete conversation", s.erase(ctx, func(t tx) error {
 		if err := t.unindex(`conversation_id = ?`, id); err != nil {
@@ -448,6 +439,27 @@ func (s *Store) DeleteConversation(ctx context.Context, id string) error {
 		}
 		return t.one(`DELETE FROM conversations WHERE id = ?`, id) // its messages and all that refers to them cascade
 	}))
+}
+
+// beginDeletion keeps the indexer from what is on its way out, until the returned function is called.
+func (s *Store) beginDeletion() (end func()) {
+	s.deleting.Add(1)
+	return func() { s.deleting.Add(-1) }
+}
+
+// takeFromIndex moves the messages of a conversation from the index to the queue, where they are found until all of it goes.
+// Their words take about 5 ms a message to erase, so it is done in steps, between which others write.
+func (s *Store) takeFromIndex(ctx context.Context, id string) error {
+	for after, more := int64(0), true; more; {
+		err := s.write(ctx, func(t tx) (err error) {
+			after, more, err = t.requeue(id, after)
+			return err
+		})
+		if err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // DeleteMessage erases one message. Its row keeps its place, empty, so that branches hold. It returns [store.ErrNotFound]

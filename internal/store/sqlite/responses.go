@@ -75,6 +75,11 @@ func (t tx) start(n store.NewResponse, in []row, r *store.Response) error {
 		}
 	}
 
+	if n.Title != "" {
+		if err := t.get(`SELECT title = '' FROM conversations WHERE id = ?`, []any{r.ConversationID}, &r.Titled); err != nil {
+			return found(err)
+		}
+	}
 	var head int64 // before this turn
 	err := t.get(`UPDATE conversations
 		   SET head = head + ?2 + 1, message_count = message_count + ?2, updated_at = ?3,
@@ -254,8 +259,8 @@ func (t tx) finish(f store.Finish, r *store.Response) error {
 
 // DeleteResponse removes a reply and returns it as it was. In a listed conversation its messages stay, and one that runs is
 // ended first, as cancelled; in another its messages are erased, input and output, and the conversation goes with the last of
-// its replies when it holds nothing else. Its owner can write nothing more of it. It returns [store.ErrNotFound] when there is
-// none, so of two concurrent calls one succeeds.
+// its replies when it holds nothing else. One that said nothing leaves its place, like a deleted message. Its owner can write
+// nothing more of it. It returns [store.ErrNotFound] when there is none, so of two concurrent calls one succeeds.
 func (s *Store) DeleteResponse(ctx context.Context, id string) (r store.Response, err error) {
 	if !store.IsID(id) {
 		return r, store.ErrNotFound
@@ -278,6 +283,11 @@ func (s *Store) DeleteResponse(ctx context.Context, id string) (r store.Response
 			return err
 		}
 		if _, err := t.exec(`DELETE FROM responses WHERE id = ?`, id); err != nil {
+			return err
+		}
+		// Nothing of the order may be without a row: that would be a loss.
+		if _, err := t.exec(`INSERT INTO messages (id, conversation_id, seq, created_at, role, status, content) SELECT ?1, ?2, ?3, ?4, 'assistant', 'deleted', ''
+			WHERE NOT EXISTS (SELECT 1 FROM messages WHERE conversation_id = ?2 AND seq = ?3)`, store.NewID(), r.ConversationID, r.Seq, now()); err != nil {
 			return err
 		}
 		_, err = t.exec(`DELETE FROM conversations WHERE id = ?1 AND listed = 0 AND message_count = 0

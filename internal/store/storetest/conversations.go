@@ -24,6 +24,8 @@ var conversationTests = []test{
 	{"TheLatestActivityIsFirst", latestActivityFirst},
 	{"MetadataRoundTrip", metadataRoundTrip},
 	{"Rename", rename},
+	{"WhoGaveTheTitle", whoGaveTheTitle},
+	{"APersonsRenameWins", personsRenameWins},
 	{"PinnedAndArchived", pinnedAndArchived},
 	{"TheListNamesTheRunningReply", listNamesRunning},
 	{"UnlistedAreNotListed", unlistedNotListed},
@@ -544,6 +546,54 @@ func rename(t *testing.T, r *record) {
 	equal(t, "Title after the first turn", r.summary(t, conversation).Title, "by the first turn")
 	r.turn(t, store.NewResponse{Fence: f, ConversationID: conversation, Input: user("q"), Title: "by the second"}, "a")
 	equal(t, "Title after the second turn", r.summary(t, conversation).Title, "by the first turn")
+}
+
+func whoGaveTheTitle(t *testing.T, r *record) {
+	f := r.join(t)
+	titled := func(what string, n store.NewResponse, want bool) store.Response {
+		t.Helper()
+		n.Fence, n.Input = f, user("q")
+		reply := r.start(t, n)
+		equal(t, "Titled "+what, reply.Titled, want)
+		r.answer(t, f, reply, "a")
+		return reply
+	}
+	bare, named := r.create(t), r.createWith(t, store.NewConversation{Title: "q"})
+	titled("without a title", store.NewResponse{ConversationID: bare}, false)
+	titled("with one", store.NewResponse{ConversationID: bare, Title: "q"}, true)
+	titled("with the same again", store.NewResponse{ConversationID: bare, Title: "q"}, false)
+	titled("with the one that it has", store.NewResponse{ConversationID: named, Title: "q"}, false)
+	alone := titled("of its own", store.NewResponse{Title: "q"}, true)
+	titled("after it", store.NewResponse{PreviousID: alone.ID, Title: "q"}, false)
+}
+
+func personsRenameWins(t *testing.T, r *record) {
+	title := func(id, title, was string) error {
+		_, err := r.UpdateConversation(r.ctx, id, store.ConversationChange{Title: &title, TitleWas: &was})
+		return err
+	}
+	conversation := r.createWith(t, store.NewConversation{Title: "the question"})
+	if err := title(conversation, "the model's", "another"); !errors.Is(err, store.ErrNotFound) {
+		t.Errorf("with another title than it has: %v", err)
+	}
+	equal(t, "Title", r.summary(t, conversation).Title, "the question")
+	if err := title(conversation, "the model's", "the question"); err != nil {
+		t.Error(err)
+	}
+	equal(t, "Title", r.summary(t, conversation).Title, "the model's")
+	for range times(40) {
+		conversation := r.createWith(t, store.NewConversation{Title: "the question"})
+		together(2, func(n int) {
+			if n == 0 {
+				if err := r.rename(conversation, "the person's"); err != nil {
+					t.Error(err)
+				}
+			} else if err := title(conversation, "the model's", "the question"); err != nil && !errors.Is(err, store.ErrNotFound) {
+				t.Error(err)
+			}
+		})
+		equal(t, "Title after a race", r.summary(t, conversation).Title, "the person's")
+	}
 }
 
 func unlistedNotListed(t *testing.T, r *record) {
