@@ -10,6 +10,9 @@ GO ?= go
 STATICCHECK_VERSION := v0.8.2
 STATICCHECK = bin/tools/$(shell $(GO) env GOVERSION)/$(STATICCHECK_VERSION)/staticcheck
 
+# TypeScript only checks the page's modules; there is nothing to build.
+TSC = internal/web/testdata/node_modules/.bin/tsc
+
 # What go test gets beside the defaults, for example TESTFLAGS='-run Restart -v'.
 TESTFLAGS ?=
 # The packages to test.
@@ -53,17 +56,22 @@ fuzz: ## each fuzz target for a minute; what they find goes under testdata/fuzz
 test-deps: ## find or install PostgreSQL, PgBouncer, Chromium, Node with the clients, and a C compiler
 	@scripts/test-deps
 
-lint: $(STATICCHECK) ## formatting, vet, staticcheck, and the build without cgo
+lint: $(STATICCHECK) $(TSC) ## formatting, vet, staticcheck, the types of the page's modules, and the build without cgo
 	@unformatted="$$("$$($(GO) env GOROOT)/bin/gofmt" -l .)"; \
 	if [[ -n "$$unformatted" ]]; then printf 'gofmt -w these files:\n%s\n' "$$unformatted" >&2; exit 1; fi
 	$(GO) vet ./...
 	$(GO) vet -tags integration ./...
 	$(STATICCHECK) ./...
 	$(STATICCHECK) -tags integration ./...
+	$(TSC) --project internal/web/ui/jsconfig.json
 	CGO_ENABLED=0 $(GO) build -buildvcs=false ./...
 
 $(STATICCHECK):
 	GOBIN="$(CURDIR)/$(@D)" $(GO) install honnef.co/go/tools/cmd/staticcheck@$(STATICCHECK_VERSION)
+
+$(TSC): internal/web/testdata/package-lock.json
+	cd internal/web/testdata && npm ci --loglevel=error
+	touch $@
 
 bench: ## benchmarks; see BENCH above
 	$(GO) test -tags integration -run '^$$' -bench '$(BENCH)' -benchtime $(BENCHTIME) -timeout $(TIMEOUT) $(BENCHPKG)
