@@ -44,6 +44,9 @@ type Store interface {
 	UpdateConversation(ctx context.Context, id string, change store.ConversationChange) (store.ConversationSummary, error)
 	DeleteConversation(ctx context.Context, id string) error
 	DeleteMessage(ctx context.Context, conversationID, id string) error
+	HoldConversation(ctx context.Context, id string, hold time.Duration) (until time.Time, err error)
+	UndoDeletion(ctx context.Context, id string) (store.ConversationSummary, error)
+	EraseHeld(ctx context.Context) (int, error)
 
 	JoinServer(ctx context.Context, serverID string) (store.Fence, error)
 	Heartbeat(ctx context.Context, f store.Fence) error
@@ -108,6 +111,7 @@ func Run(t *testing.T, e Engine) {
 		{"Search", searchTests},
 		{"Deletion", deletionTests},
 		{"DeletedReplies", deletedReplyTests},
+		{"HeldDeletions", heldTests},
 		{"Foreign", foreignTests},
 		{"Cancellation", cancellationTests},
 		{"Archive", archiveTests},
