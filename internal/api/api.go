@@ -38,6 +38,7 @@ type Record interface {
 	DeleteMessage(ctx context.Context, conversationID, id string) error
 	UpdateConversation(ctx context.Context, id string, change store.ConversationChange) (store.ConversationSummary, error)
 	ReadLog(ctx context.Context, responseID string, from int) (store.Response, []store.Delta, error)
+	Search(ctx context.Context, q store.SearchQuery) (store.Hits, error)
 }
 
 // Advisor writes replies.
@@ -119,6 +120,7 @@ func (a *API) routes() map[string]func(http.ResponseWriter, *http.Request) error
 		"GET /v1/responses/{id}/input_items":         a.listInputItems,
 		"POST /v1/conversations":                     a.createConversation,
 		"GET /v1/conversations":                      a.listConversations,
+		"GET /v1/conversations/search":               a.search,
 		"GET /v1/conversations/{id}":                 a.getConversation,
 		"POST /v1/conversations/{id}":                a.updateConversation,
 		"DELETE /v1/conversations/{id}":              a.deleteConversation,

@@ -99,6 +99,7 @@ func TestEveryFieldIsDescribed(t *testing.T) {
 	}
 	for schema, object := range map[string]any{
 		"NewResponse": responseRequest{}, "Response": responseObject{}, "Conversation": conversationObject{}, "ItemList": list{},
+		"SearchResult": hitsObject{}, "SearchHit": hitObject{},
 		"Model": modelObject{}, "Lab": labObject{}, "Usage": usage{}, "FunctionTool": toolObject{},
 	} {
 		var fields []string

@@ -138,6 +138,17 @@ export function listItems(id, after, signal, branch) {
 /** @param {string} id @param {string} item @param {AbortSignal} [signal] @returns {Promise<Item>} */
 export const getItem = (id, item, signal) => json("GET", conversationPath(id) + "/items/" + encodeURIComponent(item), { signal });
 
+/**
+ * A page of what is found. Empty filters are none.
+ * @param {{q: string, role: string, archived: string, order: string, cursor: string | null}} query
+ * @param {AbortSignal} signal
+ * @returns {Promise<import("./types").SearchResult>}
+ */
+export function search(query, signal) {
+  const given = Object.entries(query).filter(([, value]) => value);
+  return json("GET", "/v1/conversations/search?" + new URLSearchParams(/** @type {[string, string][]} */ (given)), { signal });
+}
+
 /** @returns {Promise<ListPage<Model>>} */
 export const listModels = () => json("GET", "/v1/models");
 

@@ -7,6 +7,7 @@ import { Drawer } from "./drawer.js";
 import { listenToKeys } from "./keys.js";
 import { LabView } from "./lab.js";
 import { List, titleOf } from "./list.js";
+import { Search } from "./search.js";
 import { forget } from "./storage.js";
 
 const POLL = 3000;
@@ -17,6 +18,7 @@ const RETURN = "hwlab.return";
 
 const lab = new LabView();
 const drawer = new Drawer();
+const search = new Search((path) => go(path));
 
 const conversation = new Conversation({
   created(info) {
@@ -87,6 +89,7 @@ function show() {
   const id = route();
   const message = routeMessage();
   drawer.close();
+  search.close();
   list.mark(id);
   composer.open(id);
   if (id !== conversation.id || id === null || conversation.thread.childElementCount === 0) {
@@ -174,6 +177,7 @@ document.addEventListener("visibilitychange", () => {
 window.addEventListener("focus", () => void poll());
 window.addEventListener("popstate", show);
 listenToKeys({
+  search: () => search.open(),
   fresh: () => go("/"),
   sidebar() {
     if (!window.matchMedia("(min-width: 761px)").matches) drawer.isOpen ? drawer.close() : drawer.open();

@@ -2,7 +2,7 @@
 import { byId } from "./dom.js";
 
 /**
- * @param {{fresh: () => void, sidebar: () => void, copyCode: () => void, compose: () => void, stop: () => boolean, editLast: () => void}} page
+ * @param {{search: () => void, fresh: () => void, sidebar: () => void, copyCode: () => void, compose: () => void, stop: () => boolean, editLast: () => void}} page
  */
 export function listenToKeys(page) {
   const help = /** @type {HTMLDialogElement} */ (byId("help"));
@@ -18,6 +18,7 @@ export function listenToKeys(page) {
     }
     if (ctrl && event.shiftKey && event.code in shifted) shifted[event.code]();
     else if (ctrl && event.key === "/") help.showModal();
+    else if (ctrl && !event.shiftKey && (event.key.toLowerCase() === "k" || event.code === "KeyK")) page.search();
     else if (event.key === "Escape" && event.shiftKey) page.compose();
     else if (event.key === "Escape" && !ctrl) {
       // A popup closes by itself, and first.

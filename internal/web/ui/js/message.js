@@ -10,7 +10,7 @@ import { Markdown } from "./markdown.js";
  */
 
 /** @type {Record<string, string>} */
-const NAMES = { user: "You", assistant: "Advisor", system: "Instruction", developer: "Instruction" };
+export const NAMES = { user: "You", assistant: "Advisor", system: "Instruction", developer: "Instruction" };
 
 /**
  * The text of an item.

@@ -89,6 +89,27 @@ export interface Model {
   default?: boolean;
 }
 
+/** A message that was found, or without item_id a conversation, by its title. */
+export interface Hit {
+  conversation_id: string;
+  title: string;
+  item_id: string | null;
+  role: string | null;
+  model: string | null;
+  created_at: number;
+  snippet: string;
+  /** In characters of the snippet, not in UTF-16 units. */
+  marks: { start_index: number; end_index: number }[];
+}
+
+export interface SearchResult {
+  data: Hit[];
+  has_more: boolean;
+  next_cursor: string | null;
+  /** Nothing older than this was looked at; null: all was. */
+  searched_since: number | null;
+}
+
 export interface Lab {
   configured: boolean;
   budget: number;

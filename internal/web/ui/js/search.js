@@ -1,0 +1,279 @@
+/** Searching all conversations, in a dialog over the page. */
+import { Problem, search } from "./api.js";
+import { byId, h, pause, timeElement } from "./dom.js";
+import { NAMES } from "./message.js";
+
+/** @typedef {import("./types").Hit} Hit */
+
+/** How long typing must rest before it is searched for, in milliseconds. */
+const REST = 120;
+/** How often a search that has found nothing yet goes on by itself. */
+const FURTHER = 5;
+
+const date = new Intl.DateTimeFormat(undefined, { dateStyle: "long" });
+
+/** A hit's own name among the hits. @param {Hit} hit */
+const nameOf = (hit) => hit.item_id ?? hit.conversation_id;
+
+/** @param {Hit} hit */
+const addressOf = (hit) => "/c/" + hit.conversation_id + (hit.item_id ? "#" + hit.item_id : "");
+
+/**
+ * A text with its marks, which count characters and not UTF-16 units.
+ * @param {string} text
+ * @param {Hit["marks"]} marks
+ * @returns {(string | HTMLElement)[]}
+ */
+export function marked(text, marks) {
+  const characters = [...text];
+  /** @param {number} from @param {number} [to] */
+  const cut = (from, to) => characters.slice(from, to).join("");
+  /** @type {(string | HTMLElement)[]} */
+  const parts = [];
+  let at = 0;
+  for (const { start_index, end_index } of marks) {
+    parts.push(cut(at, start_index), h("mark", {}, cut(start_index, end_index)));
+    at = end_index;
+  }
+  return [...parts, cut(at)].filter((part) => part !== "");
+}
+
+export class Search {
+  /** @param {(path: string) => void} go */
+  constructor(go) {
+    this.go = go;
+    this.dialog = /** @type {HTMLDialogElement} */ (byId("search"));
+    this.box = /** @type {HTMLInputElement} */ (byId("search-box"));
+    this.filters = /** @type {HTMLSelectElement[]} */ ([byId("search-role"), byId("search-archived"), byId("search-order")]);
+    this.results = byId("search-results");
+    this.list = byId("search-hits");
+    this.note = byId("search-note");
+    this.further = /** @type {HTMLButtonElement} */ (byId("search-further"));
+    this.help = byId("search-help");
+    this.status = byId("search-status");
+    /** @type {HTMLElement | null} the hit that Enter opens */
+    this.active = null;
+    /** @type {string | null} where the next page begins */
+    this.cursor = null;
+    /** Ends the search for what was there before. */
+    this.query = new AbortController();
+    this.loading = false;
+    /** What the hits that are shown were found by; null while others are looked for. @type {string | null} */
+    this.found = null;
+    this.before = "";
+    this.timer = 0;
+    this.box.addEventListener("input", () => {
+      this.found = null;
+      clearTimeout(this.timer);
+      this.timer = window.setTimeout(() => void this.start(), REST);
+    });
+    for (const filter of this.filters) filter.addEventListener("change", () => void this.start());
+    this.dialog.addEventListener("keydown", (event) => this.key(event));
+    this.dialog.addEventListener("close", () => {
+      clearTimeout(this.timer);
+      this.query.abort();
+    });
+    this.dialog.addEventListener("click", (event) => {
+      if (event.target === this.dialog) this.close();
+    });
+    this.list.addEventListener("click", (event) => {
+      const hit = event.target instanceof Element ? event.target.closest("a") : null;
+      if (!hit || event.metaKey || event.ctrlKey || event.shiftKey || event.button !== 0) return;
+      event.preventDefault();
+      this.jump(hit);
+    });
+    // The box keeps the focus, so that typing and arrows go on.
+    this.list.addEventListener("mousedown", (event) => event.preventDefault());
+    this.further.addEventListener("click", () => void this.more());
+    this.results.addEventListener(
+      "scroll",
+      () => {
+        const { scrollTop, scrollHeight, clientHeight } = this.results;
+        if (scrollTop + clientHeight > scrollHeight - 200) void this.more();
+      },
+      { passive: true },
+    );
+    for (const id of ["search-open", "search-top"]) byId(id).addEventListener("click", () => this.open());
+    byId("search-close").addEventListener("click", () => this.close());
+  }
+
+  /** Opens with what was searched for last, marked, so that typing replaces it. */
+  open() {
+    if (this.dialog.open) {
+      this.close();
+      return;
+    }
+    this.dialog.showModal();
+    this.box.focus();
+    this.box.select();
+    void this.start();
+  }
+
+  close() {
+    if (this.dialog.open) this.dialog.close();
+  }
+
+  /** Searches anew. */
+  async start() {
+    clearTimeout(this.timer);
+    this.query.abort();
+    this.query = new AbortController();
+    this.found = null;
+    this.cursor = null;
+    this.loading = false;
+    if (this.box.value.trim() === "") {
+      this.list.replaceChildren();
+      this.activate(null);
+      this.show("", "");
+      return;
+    }
+    await this.load(true);
+  }
+
+  /** Goes on where the last page ended. */
+  async more() {
+    if (this.cursor && !this.loading) await this.load(false);
+  }
+
+  /**
+   * Loads a page; where the server does not answer, until it does.
+   * @param {boolean} first whether it takes the place of what is shown
+   */
+  async load(first) {
+    const { signal } = this.query;
+    const [role, archived, order] = this.filters.map((filter) => filter.value);
+    const q = this.box.value;
+    this.loading = true;
+    // Who looks again for the same finds the place again.
+    const shown = q === this.before ? this.active?.dataset.name : null;
+    let since = null;
+    for (let round = 0; ; ) {
+      let page;
+      try {
+        page = await search({ q, role, archived, order, cursor: this.cursor }, signal);
+      } catch (problem) {
+        if (signal.aborted) return;
+        if (!(problem instanceof Problem)) throw problem;
+        const lost = problem.status === 0 || problem.status >= 500;
+        this.show("", problem.status === 0 ? "The server cannot be reached. Trying again." : problem.message + (lost ? " Trying again." : ""), true);
+        if (lost && (await pause(1000, signal))) continue;
+        this.loading = false;
+        return;
+      }
+      if (signal.aborted) return;
+      if (first) {
+        this.list.replaceChildren();
+        this.active = null;
+        this.results.scrollTop = 0;
+        first = false;
+      }
+      this.list.append(...page.data.map((hit) => this.row(hit)));
+      this.cursor = page.next_cursor;
+      since = page.searched_since;
+      // The work of a request is bounded, so a page can be empty and have more after it.
+      if (this.list.childElementCount > 0 || !this.cursor || ++round === FURTHER) break;
+    }
+    this.loading = false;
+    this.found = this.before = q;
+    this.tell(since === null ? null : date.format(since * 1000), order === "best");
+    const rows = /** @type {HTMLElement[]} */ ([...this.list.children]);
+    if (!this.active) this.activate(rows.find((row) => row.dataset.name === shown) ?? rows[0] ?? null);
+  }
+
+  /** Says what there is. @param {string | null} since @param {boolean} best */
+  tell(since, best) {
+    const count = this.list.childElementCount;
+    const many = count === 1 ? "1 hit" : `${count} hits`;
+    if (count === 0 && this.cursor) this.show("", `Nothing${since ? ` since ${since}` : ""} so far.`);
+    else if (count === 0) this.show("", "Nothing was found. " + this.advice());
+    else if (this.cursor) this.show(`${many}, and there are more.`, "");
+    else if (since && best) this.show(`${many}, the best of the newest 2,000, which begin ${since}.`, "");
+    else this.show(many + ".", "");
+  }
+
+  /** What may find something after all. */
+  advice() {
+    const words = this.box.value.trim().split(/\s+/);
+    if (this.filters[0].value || this.filters[1].value) return "The choices below the box leave some out: try without them.";
+    if (words.some((word) => [...word].length < 3)) return "One or two characters must begin a word; from three on they are found inside words, too.";
+    if (words.length > 1) return "All words must be in one message: try fewer of them.";
+    return "Try a shorter piece of it.";
+  }
+
+  /**
+   * @param {string} status below the hits, and for screen readers
+   * @param {string} note in their place
+   * @param {boolean} [bad]
+   */
+  show(status, note, bad = false) {
+    const none = this.list.childElementCount === 0;
+    this.note.textContent = note;
+    this.note.hidden = note === "";
+    this.note.classList.toggle("bad", bad);
+    this.help.hidden = !none || note !== "";
+    this.list.hidden = none;
+    this.further.hidden = !this.cursor || bad;
+    this.status.textContent = status || note;
+    this.status.classList.toggle("offscreen", status === "");
+  }
+
+  /** @param {Hit} hit */
+  row(hit) {
+    const title = hit.title || "New conversation";
+    const name = nameOf(hit);
+    return h(
+      "a",
+      { href: addressOf(hit), role: "option", id: "hit-" + name, "data-name": name, tabindex: "-1", "aria-selected": "false" },
+      h("span", { class: "hit-title", dir: "auto" }, ...(hit.item_id ? [title] : marked(title, hit.marks))),
+      h("span", { class: "hit-meta" }, hit.item_id ? (NAMES[hit.role ?? ""] ?? hit.role) : "Title", " · ", timeElement(hit.created_at)),
+      hit.item_id ? h("span", { class: "hit-text", dir: "auto" }, ...marked(hit.snippet, hit.marks)) : null,
+    );
+  }
+
+  /** @param {HTMLElement | null} row */
+  activate(row) {
+    this.active?.setAttribute("aria-selected", "false");
+    this.active = row;
+    row?.setAttribute("aria-selected", "true");
+    row?.scrollIntoView({ block: "nearest" });
+    for (const element of [this.box, this.list]) {
+      if (row) element.setAttribute("aria-activedescendant", row.id);
+      else element.removeAttribute("aria-activedescendant");
+    }
+  }
+
+  /** Makes a hit the active one; past the last there may be more. @param {number} to */
+  async step(to) {
+    if (to >= this.list.childElementCount) await this.more();
+    const rows = /** @type {HTMLElement[]} */ ([...this.list.children]);
+    this.activate(rows[Math.min(to, rows.length - 1)] ?? null);
+  }
+
+  /** @param {HTMLElement} row */
+  jump(row) {
+    const path = row.getAttribute("href") ?? "/";
+    this.close();
+    this.go(path);
+  }
+
+  /** @param {KeyboardEvent} event */
+  key(event) {
+    if (event.isComposing || event.keyCode === 229) return;
+    const ctrl = event.ctrlKey || event.metaKey;
+    const at = this.active ? [...this.list.children].indexOf(this.active) : -1;
+    const plain = (event.target === this.box || event.target === this.list) && !event.altKey && !event.shiftKey && !ctrl;
+    if (event.key === "Escape" || (ctrl && event.key.toLowerCase() === "k")) this.close();
+    else if (plain && event.key === "ArrowDown") void this.step(at + 1);
+    else if (plain && event.key === "ArrowUp") void this.step(Math.max(0, at - 1));
+    else if (plain && event.key === "PageDown") void this.step(at + 5);
+    else if (plain && event.key === "PageUp") void this.step(Math.max(0, at - 5));
+    else if (plain && event.key === "Enter") {
+      // What was typed is looked for at once; nothing is opened that was found by something else.
+      if (this.found === null) void (this.loading || this.start());
+      else if (this.active) this.jump(this.active);
+      else void this.more();
+    } else return;
+    event.preventDefault();
+    event.stopPropagation();
+  }
+}
