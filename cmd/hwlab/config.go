@@ -24,6 +24,7 @@ type config struct {
 	OpenAIAPIKey  string
 	OllamaHost    string
 	MaxRequest    string
+	Titles        string
 }
 
 // setting is one thing that can be set. Secrets have no flag: a command line can be read by everybody on the machine.
@@ -44,6 +45,7 @@ func (c *config) settings() []setting {
 		{"", "OPENAI_API_KEY", "", "key for it", &c.OpenAIAPIKey},
 		{"ollama-host", "OLLAMA_HOST", "127.0.0.1:11434", "where to look for Ollama", &c.OllamaHost},
 		{"max-request-mb", "HWLAB_MAX_REQUEST_MB", "32", "largest request that is read, in MiB", &c.MaxRequest},
+		{"titles", "HWLAB_TITLES", "on", "whether the model names a conversation after its first reply, on or off", &c.Titles},
 	}
 }
 
@@ -98,6 +100,14 @@ func (c *config) maxRequest() (int64, error) {
 		return 0, fmt.Errorf("HWLAB_MAX_REQUEST_MB: %q is not a number from 1 to %d", c.MaxRequest, most)
 	}
 	return int64(n) << 20, nil
+}
+
+// modelTitles is Titles, on or off.
+func (c *config) modelTitles() (bool, error) {
+	if c.Titles != "on" && c.Titles != "off" {
+		return false, fmt.Errorf("HWLAB_TITLES: %q is neither on nor off", c.Titles)
+	}
+	return c.Titles == "on", nil
 }
 
 // dataDir is where the XDG base directory specification puts a program's data.

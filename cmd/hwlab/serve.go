@@ -64,6 +64,10 @@ func serve(ctx context.Context, cfg config, out io.Writer, log *slog.Logger) (er
 	if err != nil {
 		return err
 	}
+	titles, err := cfg.modelTitles()
+	if err != nil {
+		return err
+	}
 	id, err := claimServerID(cfg.DataDir)
 	if err != nil {
 		return err
@@ -84,7 +88,7 @@ func serve(ctx context.Context, cfg config, out io.Writer, log *slog.Logger) (er
 		return err
 	}
 	defer models.Close()
-	replies, err := advisor.Start(ctx, advisor.Config{Record: kept, Models: models, Notes: notes, ServerID: id.ID, Log: log})
+	replies, err := advisor.Start(ctx, advisor.Config{Record: kept, Models: models, Notes: notes, ServerID: id.ID, Log: log, Titles: titles})
 	if err != nil {
 		return err
 	}

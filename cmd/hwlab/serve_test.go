@@ -68,7 +68,8 @@ func launch(t testing.TB, dir string, settings []string, args ...string) *progra
 	}
 	p.cmd = exec.Command(self, args...)
 	p.cmd.Dir = dir
-	p.cmd.Env = append([]string{"HWLAB_TEST_MAIN=1", "HOME=" + dir, "PATH=" + os.Getenv("PATH"), "HWLAB_LISTEN=127.0.0.1:0", "OLLAMA_HOST=127.0.0.1:1"}, settings...)
+	p.cmd.Env = append([]string{"HWLAB_TEST_MAIN=1", "HOME=" + dir, "PATH=" + os.Getenv("PATH"), "HWLAB_LISTEN=127.0.0.1:0", "OLLAMA_HOST=127.0.0.1:1",
+		"HWLAB_TITLES=off"}, settings...) // a scripted model is asked what the test asks, and no more
 	p.cmd.Stdout, p.cmd.Stderr = p, p
 	if err := p.cmd.Start(); err != nil {
 		t.Fatal(err)
@@ -439,5 +440,45 @@ func TestTheLargestRequestIsASetting(t *testing.T) {
 		if out := launch(t, t.TempDir(), []string{"HWLAB_MAX_REQUEST_MB=" + wrong}, "serve").fails(); !strings.Contains(out, "HWLAB_MAX_REQUEST_MB") {
 			t.Errorf("with %q it says %s", wrong, out)
 		}
+	}
+}
+
+func TestWhetherAModelNamesConversationsIsASetting(t *testing.T) {
+	type conversation struct{ ID, Title string }
+	turn := func(p *program, question string) (c conversation) {
+		t.Helper()
+		p.get("POST", "/v1/conversations", "{}", &c)
+		p.get("POST", "/v1/responses", `{"conversation":"`+c.ID+`","input":"`+question+`"}`, &struct{}{})
+		return c
+	}
+	fake, settings := model(t)
+	p := serveIn(t, t.TempDir(), append(settings, "HWLAB_TITLES=on")...)
+	gate := llmtest.NewGate()
+	defer gate.Open()
+	fake.Script(llmtest.Say("It is sdb.")...)
+	fake.Script(llmtest.Say("The failing disk")...)
+	fake.Script(llmtest.Say("Six.")...)
+	fake.Script(llmtest.Step{Gate: gate})
+	named := turn(p, "Which disk is it?")
+	for named.Title != "The failing disk" && t.Context().Err() == nil {
+		p.get("GET", "/v1/conversations/"+named.ID, "", &named)
+	}
+	turn(p, "How many are there?")
+	<-gate.Reached()
+	if last := fake.Requests()[3]; !last.NoThinking {
+		t.Errorf("for a title the model was asked %+v", last)
+	}
+	p.stop() // in the middle of a title
+
+	fake, settings = model(t)
+	p = serveIn(t, t.TempDir(), append(settings, "HWLAB_TITLES=off")...)
+	first := turn(p, "Which disk is it?")
+	turn(p, "How many are there?")
+	if p.get("GET", "/v1/conversations/"+first.ID, "", &first); first.Title != "Which disk is it?" || len(fake.Requests()) != 2 {
+		t.Errorf("its title is %q after %d requests", first.Title, len(fake.Requests()))
+	}
+	p.stop()
+	if out := launch(t, t.TempDir(), []string{"HWLAB_TITLES=perhaps"}, "serve").fails(); !strings.Contains(out, "HWLAB_TITLES") {
+		t.Errorf("with perhaps it says %s", out)
 	}
 }

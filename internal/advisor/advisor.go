@@ -45,6 +45,8 @@ type Record interface {
 	RequestCancel(ctx context.Context, responseID string) error
 	DeleteConversation(ctx context.Context, id string) error
 	DeleteResponse(ctx context.Context, id string) (store.Response, error)
+	Summary(ctx context.Context, id string) (store.ConversationSummary, error)
+	UpdateConversation(ctx context.Context, id string, change store.ConversationChange) (store.ConversationSummary, error)
 
 	IndexPending(ctx context.Context, limit int) (int, error)
 	ForgetKeys(ctx context.Context, before time.Time) (int, error)
@@ -67,6 +69,7 @@ type Config struct {
 	Notes    Notes
 	ServerID string // a UUID that no other living process uses
 	Log      *slog.Logger
+	Titles   bool // models are asked to name conversations
 
 	Heartbeat time.Duration // how often the server shows that it lives; 0 is 3 s
 	DeadAfter time.Duration // how long another may show nothing before it is taken for dead; 0 is 15 s
@@ -82,6 +85,7 @@ type Advisor struct {
 	closed  bool
 	session *session
 	tails   *tails
+	titles  *titles
 	replies map[string]*reply // being written by this process, by id
 }
 
@@ -122,6 +126,7 @@ func Start(ctx context.Context, cfg Config) (*Advisor, error) {
 	cfg.DeadAfter = cmp.Or(cfg.DeadAfter, 15*time.Second)
 	a := &Advisor{Config: cfg, replies: map[string]*reply{}}
 	a.tails = &tails{record: cfg.Record, news: a.news, wake: make(chan struct{}, 1), waiting: map[*waiter]struct{}{}, over: map[string]time.Time{}}
+	a.titles = &titles{first: map[string]string{}, wake: make(chan struct{}, 1)}
 	background, stop := context.WithCancel(context.Background())
 	a.stop = stop
 	var err error
@@ -134,6 +139,7 @@ func Start(ctx context.Context, cfg Config) (*Advisor, error) {
 	a.idle.Go(func() { a.live(background) })
 	a.idle.Go(func() { a.watch(background) })
 	a.idle.Go(func() { a.takeOver(background) })
+	a.idle.Go(func() { a.entitle(background) })
 	return a, nil
 }
 
@@ -251,6 +257,10 @@ func (a *Advisor) answer(s *session, q Question, provider llm.Provider, r store.
 	a.mu.Lock()
 	a.replies[r.ID] = reply
 	a.mu.Unlock()
+	if a.Titles && r.Titled && r.Listed && r.Model != llm.OfflineModel {
+		a.titles.untitled(r.ConversationID, title(q.Input))
+	}
+	a.titles.begin(r.ConversationID)
 	go func() {
 		defer s.work.Done()
 		a.write(reply)
@@ -319,6 +329,7 @@ func (a *Advisor) DeleteConversation(ctx context.Context, id string) error {
 	if err := a.Record.DeleteConversation(ctx, id); err != nil {
 		return err
 	}
+	a.titles.forget(id)
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	for _, r := range a.replies {

@@ -49,6 +49,12 @@ func (a *Advisor) write(r *reply) {
 	delete(a.replies, r.ID)
 	a.mu.Unlock()
 	a.tails.ended(r.ID)
+	if end.Status == store.ResponseCompleted && r.Model != llm.OfflineModel {
+		r.question.Input = nil // it may wait long
+		a.titles.end(r)
+	} else {
+		a.titles.end(nil)
+	}
 }
 
 // landed waits until nothing of the reply is on its way to the log, where it would be shown while the end does without it. A

@@ -68,7 +68,8 @@ func launch(t *testing.T, dir string, settings ...string) (*process, <-chan stri
 	p := &process{t: t, ended: make(chan struct{}), listening: listening, client: &http.Client{Transport: apitest.Transport(t, &http.Transport{})}}
 	p.cmd = exec.Command(program, "serve")
 	p.cmd.Dir = dir
-	p.cmd.Env = append([]string{"HOME=" + dir, "PATH=" + os.Getenv("PATH"), "HWLAB_LISTEN=127.0.0.1:0", "OLLAMA_HOST=127.0.0.1:1"}, settings...)
+	p.cmd.Env = append([]string{"HOME=" + dir, "PATH=" + os.Getenv("PATH"), "HWLAB_LISTEN=127.0.0.1:0", "OLLAMA_HOST=127.0.0.1:1",
+		"HWLAB_TITLES=off"}, settings...)
 	p.cmd.Stdout, p.cmd.Stderr = p, p
 	must(t, p.cmd.Start())
 	go func() {

@@ -179,18 +179,22 @@ func (c *Client) read(resp *http.Response) iter.Seq2[Delta, error] {
 // begin posts the request. A server that refuses a parameter which not every server knows is asked once more without.
 func (c *Client) begin(ctx context.Context, req Request) (*http.Response, error) {
 	wire := newWireRequest(req)
-	resp, err := c.do(ctx, http.MethodPost, "chat/completions", wire)
-	var refused *Error
-	if !errors.As(err, &refused) || refused.Code == CodeContextExceeded ||
-		refused.Status != http.StatusBadRequest && refused.Status != http.StatusUnprocessableEntity {
-		return resp, err
+	for {
+		resp, err := c.do(ctx, http.MethodPost, "chat/completions", wire)
+		var refused *Error
+		if !errors.As(err, &refused) || refused.Code == CodeContextExceeded ||
+			refused.Status != http.StatusBadRequest && refused.Status != http.StatusUnprocessableEntity {
+			return resp, err
+		}
+		switch {
+		case refused.param == "max_tokens" && wire.MaxTokens != nil: // OpenAI's reasoning models
+			wire.MaxTokens, wire.MaxCompletionTokens = nil, req.MaxOutputTokens
+		case wire.StreamOptions != nil:
+			wire.StreamOptions, wire.ReasoningEffort, wire.ChatTemplateKwargs = nil, req.ReasoningEffort, nil
+		default:
+			return resp, err
+		}
 	}
-	if refused.param == "max_tokens" { // OpenAI's reasoning models
-		wire.MaxTokens, wire.MaxCompletionTokens = nil, req.MaxOutputTokens
-	} else {
-		wire.StreamOptions = nil
-	}
-	return c.do(ctx, http.MethodPost, "chat/completions", wire)
 }
 
 // do sends one request. The answer has a status of 2xx and its body must be closed; anything else is an error.

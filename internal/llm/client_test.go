@@ -286,6 +286,7 @@ func TestRefusedParametersAreLeftOutOnce(t *testing.T) {
 	tests := []struct{ name, refuses, says string }{
 		{"stream_options", `"stream_options"`, `{"detail":"Unknown field: stream_options"}`},
 		{"max_tokens", `"max_tokens"`, `{"error":{"message":"Use 'max_completion_tokens' instead.","param":"max_tokens","code":"unsupported_parameter"}}`},
+		{"no thinking", `"chat_template_kwargs"`, `{"error":{"message":"Unknown parameter","param":"chat_template_kwargs","code":"unknown_parameter"}}`},
 		{"all", ``, `{"error":{"message":"the prompt is too long","type":"exceed_context_size_error","code":400}}`},
 	}
 	for _, test := range tests {
@@ -302,7 +303,7 @@ func TestRefusedParametersAreLeftOutOnce(t *testing.T) {
 				io.WriteString(w, events(hello, stop, done))
 			})
 			most := 100
-			got := collect(t, client, llm.Request{Model: "m", MaxOutputTokens: &most, Messages: ask("hi").Messages})
+			got := collect(t, client, llm.Request{Model: "m", MaxOutputTokens: &most, NoThinking: true, Messages: ask("hi").Messages})
 			if want := min(2, 1+len(test.refuses)); len(bodies) != want {
 				t.Fatalf("%d requests, want %d", len(bodies), want)
 			}
@@ -614,6 +615,11 @@ func TestOverHTTPAScriptIsTheSame(t *testing.T) {
 	collect(t, dial(t, server.URL+"/v1"), request)
 	if asked := fake.Requests()[2]; len(asked.Tools) != 0 || asked.ToolChoice != (llm.ToolChoice{}) || asked.ParallelToolCalls != nil {
 		t.Errorf("with no tool to be called it is told of %+v", asked)
+	}
+	request.NoThinking = true
+	collect(t, dial(t, server.URL+"/v1"), request)
+	if asked := fake.Requests()[3]; !asked.NoThinking || asked.ReasoningEffort != "none" {
+		t.Errorf("not to think, it is told %+v", asked)
 	}
 }
 

@@ -101,6 +101,7 @@ type Request struct {
 	ParallelToolCalls *bool
 	Format            *Format // nil: text
 	ReasoningEffort   string
+	NoThinking        bool // where the server has a switch for it
 	Verbosity         string
 	Temperature       *float64
 	TopP              *float64

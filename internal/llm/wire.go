@@ -19,6 +19,7 @@ type wireRequest struct {
 	ParallelToolCalls   *bool                 `json:"parallel_tool_calls,omitempty"`
 	ResponseFormat      *wireFormat           `json:"response_format,omitempty"`
 	ReasoningEffort     string                `json:"reasoning_effort,omitempty"`
+	ChatTemplateKwargs  map[string]bool       `json:"chat_template_kwargs,omitempty"`
 	Verbosity           string                `json:"verbosity,omitempty"`
 	Temperature         *float64              `json:"temperature,omitempty"`
 	TopP                *float64              `json:"top_p,omitempty"`
@@ -92,6 +93,9 @@ func newWireRequest(req Request) wireRequest {
 		ReasoningEffort: req.ReasoningEffort, Verbosity: req.Verbosity, Temperature: req.Temperature, TopP: req.TopP,
 		PresencePenalty: req.PresencePenalty, FrequencyPenalty: req.FrequencyPenalty,
 		MaxTokens: req.MaxOutputTokens} // the older name is the one that every local server knows
+	if req.NoThinking { // of Ollama, llama.cpp and OpenAI; of vLLM and older llama.cpp
+		wire.ReasoningEffort, wire.ChatTemplateKwargs = "none", map[string]bool{"enable_thinking": false}
+	}
 	for _, m := range req.Messages {
 		w, said := newWireMessage(m)
 		switch {

@@ -87,7 +87,10 @@ type request struct {
 			Strict            *bool
 		} `json:"json_schema"`
 	} `json:"response_format"`
-	ReasoningEffort  string `json:"reasoning_effort"`
+	ReasoningEffort string `json:"reasoning_effort"`
+	Template        struct {
+		Thinking *bool `json:"enable_thinking"`
+	} `json:"chat_template_kwargs"`
 	Verbosity        string
 	Temperature      *float64
 	TopP             *float64 `json:"top_p"`
@@ -102,6 +105,7 @@ type request struct {
 func (q request) parse() (llm.Request, error) {
 	req := llm.Request{Model: q.Model, ParallelToolCalls: q.ParallelToolCalls, ReasoningEffort: q.ReasoningEffort, Verbosity: q.Verbosity,
 		Temperature: q.Temperature, TopP: q.TopP, PresencePenalty: q.PresencePenalty, FrequencyPenalty: q.FrequencyPenalty, MaxOutputTokens: q.MaxTokens}
+	req.NoThinking = q.Template.Thinking != nil && !*q.Template.Thinking
 	for _, m := range q.Messages {
 		message := llm.Message{Role: m.Role, CallID: m.ToolCallID}
 		var parts []struct {
