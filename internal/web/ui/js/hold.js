@@ -27,9 +27,8 @@ const UNDECIDED = [
 export function heldLength(text) {
   const lines = text.split("\n");
   const last = lines.length - 1;
-  let fence = "";
-  for (let i = 0; i < last; i++) fence = fenceAfter(lines[i], fence);
   const line = lines[last];
+  const fence = fenceAround(lines);
   const bare = line.replace(CONTAINER, "");
 
   if (fence) {
@@ -41,29 +40,43 @@ export function heldLength(text) {
   if (UNDECIDED.some((form) => form.test(bare))) return line.length;
 
   // A row of cells may be the head of a table; the line below decides. A row
-  // that does not begin with a bar reads as a sentence and is not held back.
-  if (insideTable(lines, last)) return 0;
+  // that does not begin with a bar is a sentence.
+  if (insideTable(lines, last)) return bare.startsWith("<") ? line.length : 0; // a tag ends it
   const above = last > 0 ? lines[last - 1].replace(CONTAINER, "") : "";
-  if (hasCells(above) && /^[ |:-]*$/.test(bare)) {
-    return above.startsWith("|") ? lines[last - 1].length + 1 + line.length : line.length;
-  }
+  if (above.startsWith("|") && hasCells(above) && /^[ |:-]*$/.test(bare)) return lines[last - 1].length + 1 + line.length;
   if (bare.startsWith("|")) return line.length;
   return 0;
 }
 
+const QUOTED = /^ *>/;
+
 /**
- * The fence that is open after a line, or "".
- * @param {string} line
- * @param {string} fence the one that is open before it
+ * The fence that is open around the last line, or "". One in an item of a list
+ * or in a quote ends with it.
+ * @param {string[]} lines
  */
-function fenceAfter(line, fence) {
-  if (fence) {
-    const mark = line.replace(/^[ \t>]*/, "").trimEnd();
-    return mark.startsWith(fence) && mark === fence[0].repeat(mark.length) ? "" : fence;
+function fenceAround(lines) {
+  let fence = "";
+  let item = 0; // where the text of the item stands that a line may belong to
+  let needs = /^/; // what a line must begin with to be in the fence
+  for (const [i, line] of lines.entries()) {
+    if (fence && (line.trim() !== "" || needs === QUOTED) && !needs.test(line)) fence = "";
+    if (i === lines.length - 1) break;
+    if (fence) {
+      const mark = line.replace(needs === QUOTED ? /^[ \t>]*/ : /^ */, "").trimEnd();
+      if (mark.startsWith(fence) && mark === fence[0].repeat(mark.length)) fence = "";
+      continue;
+    }
+    const marker = /^ *(?:[-*+]|\d{1,9}[.)])(?: +|$)/.exec(line);
+    const paragraph = i > 0 && lines[i - 1].trim() !== "" && !/^[#>`~]/.test(line); // goes on without being indented
+    if (marker) item = marker[0].length + (marker[0].endsWith(" ") ? 0 : 1);
+    else if (line.trim() !== "" && !paragraph && !line.startsWith(" ".repeat(Math.min(item, 2)))) item = 0;
+    const open = /^(`{3,}|~{3,})(.*)$/.exec(line.replace(CONTAINER, ""));
+    if (!open || (open[1][0] === "`" && open[2].includes("`"))) continue;
+    fence = open[1];
+    needs = QUOTED.test(line) ? QUOTED : new RegExp("^ {" + item + "}");
   }
-  const open = /^(`{3,}|~{3,})(.*)$/.exec(line.replace(CONTAINER, ""));
-  if (!open || (open[1][0] === "`" && open[2].includes("`"))) return "";
-  return open[1];
+  return fence;
 }
 
 /**

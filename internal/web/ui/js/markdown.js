@@ -32,6 +32,8 @@ const marked = new Marked({
     tag: never,
     // A line of dashes under a text is a rule or a list in the making.
     lheading: never,
+    // Without a bar in front, a row of cells reads as a sentence until the line below it comes.
+    table: (src) => (/^ *\|/.test(src) ? false : undefined),
     // "~5 GB, ~6 GB" is not struck out; two tildes are.
     del: (src) => (src.startsWith("~~") ? false : undefined),
   },
@@ -45,6 +47,8 @@ export class Markdown {
     this.text = "";
     /** Where the text that is read anew begins. */
     this.from = 0;
+    /** @type {Record<string, unknown>} what the link definitions before that name */
+    this.links = {};
     /** @type {Shown[]} blocks from there on */
     this.shown = [];
     this.done = false;
@@ -68,6 +72,7 @@ export class Markdown {
       // Not what was streamed: the record is right.
       this.text = text.replace(/\r\n?/g, "\n");
       this.from = 0;
+      this.links = {};
       this.shown = [];
       this.element.replaceChildren();
     }
@@ -83,23 +88,27 @@ export class Markdown {
       const held = heldLength(text);
       if (held > 0) text = text.slice(0, -held);
     }
-    const tokens = marked.lexer(text);
+    const lexer = new Lexer(marked.defaults);
+    Object.assign(lexer.tokens.links, this.links);
+    const tokens = lexer.lex(text);
     const blocks = tokens.filter(isBlock);
     this.shown = reconcile(this.element, this.shown, blocks, !this.done);
-    if (!this.done) this.settle(text, tokens);
+    if (!this.done) this.settle(text, tokens, lexer.tokens.links);
   }
 
   /**
    * Lets go of all blocks but the last: they will not be read again.
    * @param {string} text
    * @param {Token[]} tokens
+   * @param {Record<string, unknown>} links
    */
-  settle(text, tokens) {
+  settle(text, tokens, links) {
     const last = tokens.findLastIndex(isBlock);
     if (last < 1) return;
     const raw = tokens.slice(0, last).map((token) => token.raw).join("");
     if (!text.startsWith(raw)) return;
     this.from += raw.length;
+    this.links = links;
     this.shown = this.shown.slice(-1);
   }
 }

@@ -29,9 +29,10 @@ export class Marked {
     tokenizer?: Record<string, (src: string) => Token | false | undefined>;
   });
   defaults: object;
-  lexer(src: string): Token[];
 }
 export class Lexer {
   constructor(options: object);
+  tokens: { links: Record<string, unknown> };
+  lex(src: string): Token[];
   inlineTokens(src: string): Token[];
 }
