@@ -42,6 +42,8 @@ type Record interface {
 	ReadLog(ctx context.Context, responseID string, from int) (store.Response, []store.Delta, error)
 	ReadTails(ctx context.Context, tails []store.Tail) ([]store.TailRows, error)
 	History(ctx context.Context, r store.Response) ([]store.Message, error)
+	HoldConversation(ctx context.Context, id string, hold time.Duration) (until time.Time, err error)
+	EraseHeld(ctx context.Context) (int, error)
 	RequestCancel(ctx context.Context, responseID string) error
 	DeleteConversation(ctx context.Context, id string) error
 	DeleteResponse(ctx context.Context, id string) (store.Response, error)
@@ -136,6 +138,7 @@ func Start(ctx context.Context, cfg Config) (*Advisor, error) {
 		return nil, err
 	}
 	a.idle.Go(func() { a.index(background) })
+	a.idle.Go(func() { a.eraseHeld(background) })
 	a.idle.Go(func() { a.live(background) })
 	a.idle.Go(func() { a.watch(background) })
 	a.idle.Go(func() { a.takeOver(background) })
@@ -329,6 +332,12 @@ func (a *Advisor) DeleteConversation(ctx context.Context, id string) error {
 	if err := a.Record.DeleteConversation(ctx, id); err != nil {
 		return err
 	}
+	a.stopDeleted(id)
+	return nil
+}
+
+// stopDeleted stops what is being written in a conversation that was deleted.
+func (a *Advisor) stopDeleted(id string) {
 	a.titles.forget(id)
 	a.mu.Lock()
 	defer a.mu.Unlock()
@@ -337,7 +346,6 @@ func (a *Advisor) DeleteConversation(ctx context.Context, id string) error {
 			r.cancel(errDeleted)
 		}
 	}
-	return nil
 }
 
 // DeleteResponse removes a reply, whoever writes it, and stops it; readers of it get store.ErrNotFound. In a listed conversation

@@ -18,6 +18,7 @@ import (
 	"net/http"
 	"strconv"
 	"strings"
+	"time"
 
 	"git.georgsen.dk/hwlab/internal/advisor"
 	"git.georgsen.dk/hwlab/internal/lab"
@@ -35,6 +36,7 @@ type Record interface {
 	Message(ctx context.Context, conversationID, id string) (store.Message, error)
 	FindMessage(ctx context.Context, id string) (store.Message, error)
 	Place(ctx context.Context, conversationID, messageID string) (store.Position, error)
+	UndoDeletion(ctx context.Context, id string) (store.ConversationSummary, error)
 	DeleteMessage(ctx context.Context, conversationID, id string) error
 	UpdateConversation(ctx context.Context, id string, change store.ConversationChange) (store.ConversationSummary, error)
 	ReadLog(ctx context.Context, responseID string, from int) (store.Response, []store.Delta, error)
@@ -48,6 +50,7 @@ type Advisor interface {
 	Follow(ctx context.Context, responseID string, from int) iter.Seq2[advisor.Step, error]
 	Cancel(ctx context.Context, responseID string) error
 	DeleteConversation(ctx context.Context, id string) error
+	HoldConversation(ctx context.Context, id string, hold time.Duration) (until time.Time, err error)
 	DeleteResponse(ctx context.Context, id string) error
 }
 
@@ -124,6 +127,7 @@ func (a *API) routes() map[string]func(http.ResponseWriter, *http.Request) error
 		"GET /v1/conversations/{id}":                 a.getConversation,
 		"POST /v1/conversations/{id}":                a.updateConversation,
 		"DELETE /v1/conversations/{id}":              a.deleteConversation,
+		"POST /v1/conversations/{id}/restore":        a.restoreConversation,
 		"POST /v1/conversations/{id}/items":          a.createItems,
 		"GET /v1/conversations/{id}/items":           a.listItems,
 		"GET /v1/conversations/{id}/items/{item}":    a.getItem,

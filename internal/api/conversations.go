@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"net/http"
+	"time"
 
 	"git.georgsen.dk/hwlab/internal/store"
 )
@@ -84,12 +85,36 @@ func (a *API) updateConversation(w http.ResponseWriter, r *http.Request) error {
 	return nil
 }
 
-// deleteConversation is DELETE /v1/conversations/{id}. It erases, and stops what is being written there.
+// deleteConversation is DELETE /v1/conversations/{id}. It erases, at once or, with undo, hwlab's own, after so many seconds in
+// which restoreConversation brings it back; and stops what is being written there.
 func (a *API) deleteConversation(w http.ResponseWriter, r *http.Request) error {
-	if err := a.Advisor.DeleteConversation(r.Context(), parseID(conversationID, r.PathValue("id"))); err != nil {
+	undo, err := queryInt(r, "undo", 0, 1, 60)
+	if err != nil {
+		return err
+	}
+	deleted := map[string]any{"id": r.PathValue("id"), "object": "conversation.deleted", "deleted": true}
+	id := parseID(conversationID, r.PathValue("id"))
+	if undo == 0 {
+		err = a.Advisor.DeleteConversation(r.Context(), id)
+	} else {
+		var until time.Time
+		until, err = a.Advisor.HoldConversation(r.Context(), id, time.Duration(undo)*time.Second)
+		deleted["undo_until"] = until.Unix()
+	}
+	if err != nil {
 		return conversationError(err, r)
 	}
-	writeJSON(w, http.StatusOK, map[string]any{"id": r.PathValue("id"), "object": "conversation.deleted", "deleted": true})
+	writeJSON(w, http.StatusOK, deleted)
+	return nil
+}
+
+// restoreConversation is POST /v1/conversations/{id}/restore, hwlab's own.
+func (a *API) restoreConversation(w http.ResponseWriter, r *http.Request) error {
+	c, err := a.Record.UndoDeletion(r.Context(), parseID(conversationID, r.PathValue("id")))
+	if err != nil {
+		return conversationError(err, r)
+	}
+	writeJSON(w, http.StatusOK, newConversation(c))
 	return nil
 }
 
