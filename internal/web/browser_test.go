@@ -12,6 +12,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -41,14 +42,25 @@ type server struct {
 	id     string
 	notes  *lab.Lab
 	model  *llmtest.Fake
+	titles bool // the model names conversations
 	pass   string
 	addr   string // host:port that is listened on
 	stop   func()
+	way    atomic.Pointer[func(w http.ResponseWriter, r *http.Request, next http.Handler)]
+}
+
+// between puts f between browsers and the server; nil takes it away. To panic with http.ErrAbortHandler breaks the line.
+func (s *server) between(f func(w http.ResponseWriter, r *http.Request, next http.Handler)) {
+	if f == nil {
+		f = func(w http.ResponseWriter, r *http.Request, next http.Handler) { next.ServeHTTP(w, r) }
+	}
+	s.way.Store(&f)
 }
 
 // newServer serves an empty record. With a password it is reached as lab.test too, as from another machine.
 func newServer(t *testing.T, record testrecord.Record, password, labDir string) *server {
 	s := &server{t: t, record: record, id: store.NewID(), notes: lab.New(labDir, 0), model: llmtest.New("test-model"), pass: password, addr: "127.0.0.1:0"}
+	s.between(nil)
 	s.start()
 	t.Cleanup(func() { s.stop() })
 	return s
@@ -61,7 +73,7 @@ func (s *server) start() {
 	offline := llm.NewOffline(log, advisor.NotesLibrary{Notes: s.notes}, advisor.ConversationLibrary{Record: s.record})
 	models := llm.NewCatalog(llm.CatalogConfig{Sources: []llm.Source{{Name: "test", BaseURL: "http://model.test/v1", Provider: s.model}}, Offline: offline, Log: log,
 		TTL: time.Millisecond})
-	replies, err := advisor.Start(context.Background(), advisor.Config{Record: s.record, Models: models, Notes: s.notes, ServerID: s.id, Log: log})
+	replies, err := advisor.Start(context.Background(), advisor.Config{Record: s.record, Models: models, Notes: s.notes, ServerID: s.id, Log: log, Titles: s.titles})
 	if err != nil {
 		s.t.Fatal(err)
 	}
@@ -71,7 +83,8 @@ func (s *server) start() {
 		s.t.Fatal(err)
 	}
 	s.addr = listener.Addr().String()
-	server := &http.Server{Handler: apitest.Handler(s.t, web.New(web.Config{API: v1, Password: s.pass})), ErrorLog: slog.NewLogLogger(log.Handler(), slog.LevelInfo)}
+	all := apitest.Handler(s.t, web.New(web.Config{API: v1, Password: s.pass}))
+	server := &http.Server{Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { (*s.way.Load())(w, r, all) }), ErrorLog: slog.NewLogLogger(log.Handler(), slog.LevelInfo)}
 	served := make(chan error, 1)
 	go func() { served <- server.Serve(listener) }()
 	s.stop = func() {

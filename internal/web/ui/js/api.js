@@ -152,6 +152,9 @@ export function search(query, signal) {
 /** @returns {Promise<ListPage<Model>>} */
 export const listModels = () => json("GET", "/v1/models");
 
+/** A name of the build that the server's page is of. @returns {Promise<string>} */
+export const serverBuild = async () => (await call("HEAD", "/ui/js/app.js")).headers.get("ETag") ?? "";
+
 /** @returns {Promise<Lab>} */
 export const getLab = () => json("GET", "/v1/lab");
 
@@ -163,14 +166,15 @@ export const cancelResponse = (id) => json("POST", responsePath(id) + "/cancel")
 
 /**
  * Asks a question and reads the reply as it is written. Without input the
- * same is asked again. after is the item to go on from, null for none.
- * @param {{input?: unknown, conversation: string, model: string | null, after?: string | null}} question
+ * same is asked again. after is the item to go on from, null for none; head
+ * is where the sender saw the conversation end.
+ * @param {{input?: unknown, conversation: string, model: string | null, after?: string | null, head?: number}} question
  * @param {string} key the same for every try of the same question
  * @param {AbortSignal} signal
  * @returns {Promise<AsyncGenerator<StreamEvent, void, void>>}
  */
-export async function createResponse({ input, conversation, model, after }, key, signal) {
-  const place = after === undefined ? conversation : { id: conversation, after };
+export async function createResponse({ input, conversation, model, after, head }, key, signal) {
+  const place = { id: conversation, after, head }; // what is undefined is not sent
   const body = { input, conversation: place, stream: true, ...(model ? { model } : {}) };
   return readEvents(await call("POST", "/v1/responses", { body, key, signal, stream: true }));
 }

@@ -1,5 +1,5 @@
 /** Puts the page together: routes, the poll, and who tells whom. */
-import { getConversation, Problem, session } from "./api.js";
+import { getConversation, Problem, serverBuild, session } from "./api.js";
 import { Composer } from "./composer.js";
 import { Conversation } from "./conversation.js";
 import { byId, copyText } from "./dom.js";
@@ -13,10 +13,12 @@ import { forget } from "./storage.js";
 const POLL = 3000;
 /** Models and notes change seldom. */
 const LAB_POLL = 30_000;
+/** But who has just set one up is waiting for it. */
+const OFFLINE_POLL = 5000;
 const NAME = "Lab Advisor";
 const RETURN = "hwlab.return";
 
-const lab = new LabView();
+const lab = new LabView(() => composer.files.setLimit(lab.limit));
 const drawer = new Drawer();
 const search = new Search((path) => go(path));
 
@@ -30,8 +32,12 @@ const conversation = new Conversation({
   },
   changed: () => void poll(),
   busy() {
-    composer.setBusy(conversation.busy);
+    composer.setBusy(conversation.busy, conversation.completed);
     list.setWriting(conversation.reply ? conversation.id : null);
+  },
+  finished() {
+    done = true;
+    nameTab();
   },
   edit: (text, files) => composer.edit(text, files),
   opened(info) {
@@ -64,10 +70,20 @@ session.expired = () => {
   location.assign("/login");
 };
 
+/** Whether a reply has ended that nobody has seen. */
+let done = false;
+/** @type {string | null} */
+let shownTitle = null;
+
 /** @param {string | null} title */
 function setTitle(title) {
+  shownTitle = title;
   byId("title").textContent = title ?? "New conversation";
-  document.title = title ? `${title} · ${NAME}` : NAME;
+  nameTab();
+}
+
+function nameTab() {
+  document.title = (done ? "● " : "") + (shownTitle ? `${shownTitle} · ${NAME}` : NAME);
 }
 
 /** The conversation in the address; null on the start page. */
@@ -108,6 +124,8 @@ let polling = false;
 let again = false;
 let labAt = -Infinity;
 let failingSince = 0;
+/** The build that this page is of. */
+let build = "";
 
 async function poll() {
   if (polling) {
@@ -116,6 +134,7 @@ async function poll() {
   }
   clearTimeout(timer);
   polling = true;
+  const begun = performance.now();
   try {
     await list.refresh();
     if (conversation.id) {
@@ -123,15 +142,20 @@ async function poll() {
       if (info && info.id === conversation.id && info.title) setTitle(titleOf(info));
       if (info) await conversation.sync(info);
     }
-    if (performance.now() - labAt > LAB_POLL) {
+    if (performance.now() - labAt > (lab.offline ? OFFLINE_POLL : LAB_POLL)) {
       await lab.refresh();
       labAt = performance.now();
-      composer.files.setOffline(lab.offline);
+      const served = await serverBuild();
+      build ||= served;
+      byId("newer").hidden = served === build;
     }
     failingSince = 0;
   } catch (problem) {
     if (!(problem instanceof Problem)) throw problem;
-    if (problem.status === 0 || problem.status >= 500) failingSince ||= performance.now();
+    if (problem.status === 0 || problem.status >= 500) {
+      failingSince ||= begun;
+      labAt = -Infinity; // who comes back may be another
+    }
   } finally {
     polling = false;
     // A single failure says nothing; two seconds of them do.
@@ -171,6 +195,8 @@ document.addEventListener("visibilitychange", () => {
     clearTimeout(timer);
     conversation.hide();
   } else {
+    done = false;
+    nameTab();
     void poll();
   }
 });
@@ -188,14 +214,20 @@ listenToKeys({
     const text = all[all.length - 1]?.textContent;
     if (text) void copyText(text).then((done) => (byId("status").textContent = done ? "Code copied." : "The code was not copied."));
   },
-  compose: () => byId("message").focus({ preventScroll: true }),
+  compose() {
+    drawer.close();
+    byId("message").focus({ preventScroll: true });
+  },
   stop() {
-    if (!conversation.reply || drawer.isOpen) return false;
+    if (drawer.isOpen) return false;
+    if (composer.hold() || conversation.cancelEdit()) return true;
+    if (!conversation.reply) return false;
     void conversation.stopReply();
     return true;
   },
   editLast: () => conversation.editLast(),
 });
+byId("reload").addEventListener("click", () => location.reload());
 byId("new").addEventListener("click", () => go("/"));
 byId("new-top").addEventListener("click", () => go("/"));
 

@@ -23,11 +23,14 @@ import { loadOutgoing, randomKey, saveOutgoing } from "./storage.js";
  * @property {(info: Info) => void} created a first question made it
  * @property {() => void} changed something the list shows has changed
  * @property {() => void} busy whether a reply runs has changed
+ * @property {() => void} finished a reply is complete that nobody was looking at
  * @property {(text: string, files: Part[]) => void} edit puts a text into the message box
  * @property {(info: Info | null) => void} opened its details are known
  * @property {() => string | null} model the model to ask
  */
 
+/** How often a hidden page looks whether its reply is over. */
+const HIDDEN_POLL = 3000;
 const ENDED = new Set(["response.completed", "response.incomplete", "response.failed", "response.cancelled"]);
 
 export class Conversation {
@@ -43,6 +46,10 @@ export class Conversation {
     this.id = null;
     /** @type {Info["head"]} */
     this.head = null;
+    /** @type {number | undefined} where the page has seen the conversation end, its own messages included */
+    this.end = undefined;
+    /** Whether the last reply came to a good end. */
+    this.completed = false;
     /** @type {string | null} the oldest item on the page, while there are older ones */
     this.before = null;
     /** @type {Set<string>} */
@@ -91,6 +98,12 @@ export class Conversation {
     return this.asking || this.reply !== null || (this.question !== null && this.question.element.classList.contains("sending"));
   }
 
+  /** The page has caught up with the server. @param {Info["head"]} head */
+  saw(head) {
+    this.head = head;
+    if (typeof head === "number") this.end = head;
+  }
+
   /** Clears the thread for another conversation. @param {string | null} id */
   clear(id) {
     this.stop.abort();
@@ -98,6 +111,8 @@ export class Conversation {
     this.stop = new AbortController();
     this.id = id;
     this.head = null;
+    this.end = undefined;
+    this.completed = false;
     this.before = null;
     this.known.clear();
     this.views.clear();
@@ -127,8 +142,8 @@ export class Conversation {
     const { signal } = this.stop;
     if (id === null) {
       this.host.opened(null);
-      this.restoreOutgoing([]);
-      this.scroll.reset();
+      await this.restoreOutgoing([]);
+      if (!signal.aborted) this.scroll.reset();
       return;
     }
     const loading = setTimeout(() => this.older.replaceChildren("Loading…"), 200);
@@ -138,14 +153,15 @@ export class Conversation {
       if (signal.aborted) return;
       clearTimeout(loading);
       this.older.replaceChildren();
-      this.head = info.head;
+      this.saw(info.head);
       this.host.opened(info);
       const items = page.data.slice().reverse();
       // What is written on another branch is not shown on this one.
       const running = branch && !items.some((item) => item.response_id === info.running_response_id) ? null : info.running_response_id;
       this.thread.append(...this.elements(items, running));
       this.before = page.has_more ? page.last_id : null;
-      this.restoreOutgoing(items);
+      await this.restoreOutgoing(items);
+      if (signal.aborted) return;
       this.empty.hidden = this.thread.childElementCount > 0 || running !== null;
       if (running) this.follow(running);
       this.scroll.reset();
@@ -330,6 +346,13 @@ export class Conversation {
     all[all.length - 1]?.click();
   }
 
+  /** Ends the edit of a question; true if there was one. */
+  cancelEdit() {
+    const cancel = /** @type {HTMLElement | null} */ (this.thread.querySelector(".editing [data-cancel]"));
+    cancel?.click();
+    return cancel !== null;
+  }
+
   /** Has a reply written anew. @param {HTMLElement} element */
   async regenerate(element) {
     const { id } = this;
@@ -342,12 +365,14 @@ export class Conversation {
     const line = new AbortController();
     try {
       const after = await this.itemUpTo(element.previousElementSibling);
-      const events = await api.createResponse({ conversation: id, model: this.host.model(), after }, randomKey(), line.signal);
+      const { end: head } = this;
+      const events = await api.createResponse({ conversation: id, model: this.host.model(), after, head }, randomKey(), line.signal);
       const first = await firstEvent(events);
       if (signal.aborted) {
         line.abort();
         return;
       }
+      if (head !== undefined) this.end = head + 1;
       this.asking = false;
       this.branch = null;
       this.removeFrom(element);
@@ -358,7 +383,9 @@ export class Conversation {
       if (signal.aborted) return;
       this.asking = false;
       this.host.busy();
-      view?.showNotice("Not written again. " + (problem instanceof Error ? problem.message : ""));
+      const overtaken = problem instanceof api.Problem && overtakes(problem);
+      view?.showNotice("Not written again. " + (overtaken ? "The conversation has gone on meanwhile." : problem instanceof Error ? problem.message : ""));
+      if (overtaken) this.host.changed();
     }
   }
 
@@ -438,14 +465,18 @@ export class Conversation {
 
   // Sending
 
-  /** Sends a question. @param {string} text @param {Part[]} [files] */
+  /** Sends a question; false if one that was not sent has to go first. @param {string} text @param {Part[]} [files] */
   send(text, files = []) {
-    if (this.busy) return;
-    this.dropQuestion();
+    if (this.busy) return false;
+    if (this.question) {
+      this.question.actions.retry();
+      return false;
+    }
     const last = /** @type {HTMLElement | null} */ (this.thread.lastElementChild);
     // On the active branch the server knows where to go on.
     const place = this.branch && last?.dataset.last ? { after: last.dataset.last } : {};
     void this.ask({ text, key: randomKey(), model: this.host.model(), ...place, ...(files.length > 0 ? { files } : {}) });
+    return true;
   }
 
   /**
@@ -453,16 +484,17 @@ export class Conversation {
    * not have it, it stands there as not sent.
    * @param {Item[]} items
    */
-  restoreOutgoing(items) {
-    const outgoing = loadOutgoing(this.id);
-    if (!outgoing) return;
+  async restoreOutgoing(items) {
+    const { signal } = this.stop;
+    const outgoing = await loadOutgoing(this.id);
+    if (!outgoing || signal.aborted || this.question) return;
     const asked = items.slice(-4).some((item) => item.role === "user" && sameText(item, outgoing.text));
     if (asked) {
       saveOutgoing(this.id, null);
       return;
     }
     this.empty.hidden = true;
-    this.showQuestion(outgoing).failed("The page was left before the server confirmed it.");
+    this.showQuestion(outgoing).failed(outgoing.why ?? "The page was left before the server confirmed it.");
     this.host.busy();
   }
 
@@ -499,6 +531,7 @@ export class Conversation {
     const { signal } = this.stop;
     const question = this.question ?? this.showQuestion(outgoing);
     question.sending();
+    this.completed = false;
     this.empty.hidden = true;
     saveOutgoing(this.id, outgoing);
     this.scroll.putAtTop(question.element);
@@ -513,11 +546,15 @@ export class Conversation {
         saveOutgoing(id, outgoing);
         if (!signal.aborted) {
           this.id = id;
-          this.head = info.head;
+          this.saw(info.head);
           this.host.created(info);
         }
       }
-      const input = { input: inputOf(outgoing), conversation: id, model: outgoing.model, after: outgoing.after };
+      if (this.id === id && outgoing.head === undefined && this.end !== undefined) {
+        outgoing.head = this.end;
+        saveOutgoing(id, outgoing);
+      }
+      const input = { input: inputOf(outgoing), conversation: id, model: outgoing.model, after: outgoing.after, head: outgoing.head };
       const events = await api.createResponse(input, outgoing.key, line.signal);
       const first = await firstEvent(events);
       saveOutgoing(id, null);
@@ -528,6 +565,7 @@ export class Conversation {
         this.question = null;
         this.branch = null;
         this.line = line;
+        if (outgoing.head !== undefined) this.end = outgoing.head + 2; // the question and its reply
         this.follow(first.reply.id, { events, first: first.event });
       }
       this.host.changed();
@@ -535,7 +573,37 @@ export class Conversation {
       if (signal.aborted || this.question !== question) return;
       question.failed(problem instanceof api.Problem ? problem.message : "The connection was lost.");
       this.host.busy();
+      if (problem instanceof api.Problem && overtakes(problem)) await this.overtaken(outgoing, question, problem);
     }
+  }
+
+  /**
+   * Others wrote in the conversation since the page looked. What they wrote is
+   * shown, and the question stays below it; where there is nothing new to
+   * read, it is sent again.
+   * @param {Outgoing} outgoing
+   * @param {Question} question
+   * @param {api.Problem} problem
+   */
+  async overtaken(outgoing, question, problem) {
+    const { signal } = this.stop;
+    const id = this.id ?? "";
+    // Nothing is kept under the old key, and the next try is another request.
+    outgoing.key = randomKey();
+    outgoing.why = "The conversation has gone on meanwhile: what is new stands above.";
+    delete outgoing.head;
+    saveOutgoing(id, outgoing);
+    const shown = this.thread.childElementCount;
+    try {
+      await this.sync(await api.getConversation(id, signal));
+    } catch (again) {
+      if (!(again instanceof api.Problem)) throw again;
+      return; // it stays as it is
+    }
+    if (this.question !== question) return; // all was shown anew
+    const news = this.thread.childElementCount > shown || this.reply !== null;
+    if (news) question.failed(outgoing.why);
+    else if (problem.code === "conversation_conflict") void this.ask(outgoing);
   }
 
   // Following a reply
@@ -550,7 +618,7 @@ export class Conversation {
     const view = new ReplyView(responseId);
     this.reply = view;
     this.views.set(responseId, view);
-    this.thread.append(view.element);
+    this.thread.append(view.element, ...(this.question ? [this.question.element] : []));
     view.waiting("Waiting for the model…");
     this.status.textContent = "The advisor is writing.";
     this.host.busy();
@@ -594,8 +662,8 @@ export class Conversation {
     if (started) take(started.first);
     for (let stream = started?.events; !signal.aborted; stream = undefined) {
       try {
-        // A hidden page holds no connection; it goes on when it is seen again.
-        if (document.hidden && !stream) await shown(signal);
+        // A hidden page holds no connection; it goes on when it is seen again, or when all is there.
+        if (!stream) await this.seenOrOver(responseId, signal);
         if (!stream) {
           this.line = new AbortController();
           stream = await api.followResponse(responseId, after, this.line.signal);
@@ -629,7 +697,9 @@ export class Conversation {
   ended(view, response) {
     view.finish(response);
     this.settled = response.id;
+    this.completed = response.status === "completed";
     if (this.reply === view) this.reply = null;
+    if (document.hidden) this.host.finished();
     this.status.textContent = "Reply finished: " + view.text();
     this.host.busy();
     this.host.changed();
@@ -638,6 +708,14 @@ export class Conversation {
   /** The page was hidden: a stream is a connection other tabs may need. */
   hide() {
     if (this.reply) this.line.abort();
+  }
+
+  /** Waits until the page is seen, or until a reply is over. @param {string} responseId @param {AbortSignal} signal */
+  async seenOrOver(responseId, signal) {
+    while (document.hidden && (await pause(HIDDEN_POLL, signal)) && document.hidden) {
+      const { status } = await api.getResponse(responseId, signal);
+      if (status !== "in_progress" && status !== "queued") return;
+    }
   }
 
   // Other tabs and clients
@@ -669,7 +747,7 @@ export class Conversation {
         return;
       }
       this.take(items, running);
-      this.head = info.head;
+      this.saw(info.head);
       if (running) this.follow(running);
       else this.explainEnds(items, null);
     } catch (problem) {
@@ -783,17 +861,5 @@ async function firstEvent(events) {
   }
 }
 
-/** Waits until the page is seen. @param {AbortSignal} signal @returns {Promise<void>} */
-function shown(signal) {
-  return new Promise((resolve) => {
-    const end = () => {
-      if (document.hidden && !signal.aborted) return;
-      document.removeEventListener("visibilitychange", end);
-      signal.removeEventListener("abort", end);
-      resolve();
-    };
-    document.addEventListener("visibilitychange", end);
-    signal.addEventListener("abort", end);
-    end();
-  });
-}
+/** Whether it says that others have written in the conversation. @param {api.Problem} problem */
+const overtakes = ({ code }) => code === "conversation_conflict" || code === "conversation_locked";

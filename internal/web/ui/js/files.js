@@ -5,6 +5,8 @@ import { byId, h } from "./dom.js";
 
 /** What one question may carry, in bytes; a request is read up to 32 MiB. */
 const MOST = 20_000_000;
+/** A pasted text with more characters than this is attached. */
+const LONG = 8000;
 
 /**
  * Reads a file as a part of a message; throws what to tell the person.
@@ -44,14 +46,19 @@ function dataUrl(blob) {
 
 /** What is attached to the question being written. */
 export class Files {
-  /** @param {() => void} changed */
-  constructor(changed) {
+  /**
+   * @param {(byHand: boolean) => void} changed byHand is false where a draft is shown
+   * @param {(text: string) => void} inline puts a text into the message box
+   */
+  constructor(changed, inline) {
     this.changed = changed;
+    this.inline = inline;
     this.list = byId("files");
     this.warning = byId("files-warning");
     /** @type {Part[]} */
     this.parts = [];
-    this.offline = false;
+    /** What the model does not take. */
+    this.limit = "";
     /** Why something was not attached. */
     this.problem = "";
     this.adding = Promise.resolve();
@@ -61,11 +68,29 @@ export class Files {
       this.queue([...(input.files ?? [])]);
       input.value = "";
     });
-    byId("message").addEventListener("paste", (event) => this.take(event, event.clipboardData));
+    const box = byId("message");
+    let asText = false;
+    box.addEventListener("keydown", (event) => (asText = (event.ctrlKey || event.metaKey) && event.shiftKey && event.key.toLowerCase() === "v"));
+    box.addEventListener("keyup", () => (asText = false));
+    box.addEventListener("paste", (event) => this.paste(event, asText));
     document.addEventListener("dragover", (event) => {
       if (event.dataTransfer?.types.includes("Files")) event.preventDefault();
     });
     document.addEventListener("drop", (event) => this.take(event, event.dataTransfer));
+  }
+
+  /** @param {ClipboardEvent} event @param {boolean} asText */
+  paste(event, asText) {
+    const data = event.clipboardData;
+    const text = data?.getData("text/plain") ?? "";
+    // Office programs put a picture of the text beside it.
+    if (text === "" || !data?.types.includes("text/html")) this.take(event, data);
+    if (event.defaultPrevented || asText || text.length <= LONG) return;
+    event.preventDefault();
+    const taken = new Set(this.parts.map(nameOf));
+    let name = "pasted.txt";
+    for (let n = 2; taken.has(name); n++) name = `pasted-${n}.txt`;
+    this.queue([new File([text], name, { type: "text/plain" })]);
   }
 
   /** @param {Event} event @param {DataTransfer | null} data */
@@ -93,42 +118,64 @@ export class Files {
         this.problem = error instanceof Error ? error.message : "The file could not be read.";
       }
     }
-    this.render();
+    this.render(true);
   }
 
-  /** @param {boolean} offline no model is there to see them */
-  setOffline(offline) {
-    if (offline === this.offline) return;
-    this.offline = offline;
-    this.render();
+  /** @param {string} limit what the chosen model does not take, in a sentence; "" for nothing */
+  setLimit(limit) {
+    this.limit = limit;
+    this.warn();
   }
 
-  /** @param {Part[]} parts */
-  set(parts) {
+  /** @param {Part[]} parts @param {boolean} [byHand] */
+  set(parts, byHand = true) {
     this.parts = parts;
     this.problem = "";
-    this.render();
+    this.render(byHand);
   }
 
-  render() {
+  warn() {
     const images = this.parts.some((part) => part.type === "input_image");
-    const text = this.problem || (images && this.offline ? "No model is connected: the offline advisor does not look at images." : "");
+    const text = [this.problem, images ? this.limit : ""].filter(Boolean).join(" ");
     this.warning.hidden = text === "";
-    this.warning.textContent = text;
+    if (this.warning.textContent !== text) this.warning.textContent = text;
+  }
+
+  /** @param {Part} part */
+  remove(part) {
+    this.set(this.parts.filter((one) => one !== part));
+  }
+
+  /** @param {boolean} byHand */
+  render(byHand) {
+    this.warn();
     this.list.hidden = this.parts.length === 0;
     this.list.replaceChildren(
       ...this.parts.map((part) => {
         const name = nameOf(part);
         const remove = h("button", { type: "button", class: "copy", "aria-label": "Remove " + name }, "×");
         remove.addEventListener("click", () => {
-          this.set(this.parts.filter((one) => one !== part));
+          this.remove(part);
           byId("attach").focus();
         });
-        return h("li", {}, part.image_url ? h("img", { src: part.image_url, alt: "" }) : null, h("span", {}, name), remove);
+        const text = textOf(part);
+        if (text === null) return h("li", {}, part.image_url ? h("img", { src: part.image_url, alt: "" }) : null, h("span", {}, name), remove);
+        const inline = h("button", { type: "button", class: "copy", "aria-label": `Put inline: ${name}` }, "Put inline");
+        inline.addEventListener("click", () => {
+          this.remove(part);
+          this.inline(text);
+        });
+        return h("li", {}, h("span", {}, name), h("span", { class: "size" }, `${text.length.toLocaleString("en")} characters`), inline, remove);
       }),
     );
-    this.changed();
+    this.changed(byHand);
   }
+}
+
+/** What is in a file that is text; null for others. @param {Part} part */
+function textOf(part) {
+  const data = part.file_data?.startsWith("data:text/") ? part.file_data.split(",")[1] : null;
+  return data ? new TextDecoder().decode(Uint8Array.from(atob(data), (c) => c.charCodeAt(0))) : null;
 }
 
 /** @param {Part} part */

@@ -7,8 +7,8 @@ import { byId } from "./dom.js";
 export function listenToKeys(page) {
   const help = /** @type {HTMLDialogElement} */ (byId("help"));
   const box = /** @type {HTMLTextAreaElement} */ (byId("message"));
-  /** @type {Record<string, () => void>} */
-  const shifted = { KeyO: page.fresh, KeyS: page.sidebar, Semicolon: page.copyCode };
+  /** @type {Record<string, () => void>} by the letter, or by its place where the letters are not Latin */
+  const shifted = { o: page.fresh, KeyO: page.fresh, s: page.sidebar, KeyS: page.sidebar, ";": page.copyCode, ":": page.copyCode, Semicolon: page.copyCode };
   document.addEventListener("keydown", (event) => {
     if (event.defaultPrevented || event.isComposing || event.keyCode === 229 || event.altKey) return;
     const ctrl = event.ctrlKey || event.metaKey;
@@ -16,7 +16,9 @@ export function listenToKeys(page) {
       if (ctrl && event.key === "/") help.close();
       return;
     }
-    if (ctrl && event.shiftKey && event.code in shifted) shifted[event.code]();
+    const key = event.key.toLowerCase();
+    const name = /^[a-z]$/.test(key) || key in shifted ? key : event.code;
+    if (ctrl && event.shiftKey && name in shifted) shifted[name]();
     else if (ctrl && event.key === "/") help.showModal();
     else if (ctrl && !event.shiftKey && (event.key.toLowerCase() === "k" || event.code === "KeyK")) page.search();
     else if (event.key === "Escape" && event.shiftKey) page.compose();

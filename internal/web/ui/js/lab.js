@@ -10,7 +10,9 @@ import { load, save } from "./storage.js";
 const OFFLINE = "offline";
 
 export class LabView {
-  constructor() {
+  /** @param {() => void} changed another model is chosen, or known */
+  constructor(changed) {
+    this.changed = changed;
     this.select = /** @type {HTMLSelectElement} */ (byId("model"));
     this.notes = byId("notes");
     this.popover = byId("notes-popover");
@@ -21,7 +23,10 @@ export class LabView {
     /** @type {Lab | null} */
     this.lab = null;
     this.shown = "";
-    this.select.addEventListener("change", () => save("model", this.select.value));
+    this.select.addEventListener("change", () => {
+      save("model", this.select.value);
+      changed();
+    });
     this.popover.addEventListener("beforetoggle", (event) => {
       if (/** @type {ToggleEvent} */ (event).newState === "open") this.place();
     });
@@ -38,6 +43,14 @@ export class LabView {
     return this.models.every((model) => model.id === OFFLINE);
   }
 
+  /** What the chosen model does not take, in a sentence; "" for nothing that is known. */
+  get limit() {
+    if (this.models.length === 0) return "";
+    if (this.offline) return "No model is connected: the offline advisor does not look at images.";
+    const chosen = this.models.find((one) => one.id === this.select.value);
+    return chosen?.vision === false ? `${chosen.id} does not take images.` : "";
+  }
+
   async refresh() {
     const [models, lab] = await Promise.all([api.listModels(), api.getLab().catch(() => null)]);
     const now = JSON.stringify([models.data, lab]);
@@ -48,6 +61,7 @@ export class LabView {
     this.renderModels();
     this.renderNotes();
     this.renderOffline();
+    this.changed();
   }
 
   /** Prefers the model a conversation was held with. @param {string | null} model */
@@ -55,6 +69,7 @@ export class LabView {
     const wanted = [model, load("model"), this.models.find((one) => one.default)?.id];
     const found = wanted.find((id) => id && this.models.some((one) => one.id === id));
     if (found) this.select.value = found;
+    this.changed();
   }
 
   renderModels() {

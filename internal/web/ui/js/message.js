@@ -102,7 +102,7 @@ export function editMessage(el, send) {
     "div",
     { class: "edit" },
     box,
-    h("div", { class: "buttons" }, h("button", { type: "button", onclick: end }, "Cancel"), h("button", { type: "button", class: "primary", onclick: submit }, "Send again")),
+    h("div", { class: "buttons" }, h("button", { type: "button", "data-cancel": true, onclick: end }, "Cancel"), h("button", { type: "button", class: "primary", onclick: submit }, "Send again")),
   );
   const grow = () => {
     box.style.height = "0";

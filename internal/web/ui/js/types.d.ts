@@ -87,6 +87,8 @@ export interface Model {
   id: string;
   owned_by?: string;
   default?: boolean;
+  /** Whether it takes images; absent where its server does not say. */
+  vision?: boolean;
 }
 
 /** A message that was found, or without item_id a conversation, by its title. */
