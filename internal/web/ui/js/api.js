@@ -119,8 +119,15 @@ export const getConversation = (id, signal) => json("GET", conversationPath(id),
  */
 export const updateConversation = (id, change) => json("POST", conversationPath(id), { body: change });
 
-/** @param {string} id @returns {Promise<unknown>} */
-export const deleteConversation = (id) => json("DELETE", conversationPath(id));
+/**
+ * @param {string} id
+ * @param {number} undo how many seconds it can be brought back
+ * @returns {Promise<unknown>}
+ */
+export const deleteConversation = (id, undo) => json("DELETE", conversationPath(id) + "?undo=" + undo);
+
+/** @param {string} id @returns {Promise<Conversation>} */
+export const restoreConversation = (id) => json("POST", conversationPath(id) + "/restore");
 
 /**
  * Items, newest first.

@@ -1,7 +1,6 @@
 /** The list of conversations at the side. */
 import * as api from "./api.js";
 import { byId, h, icon } from "./dom.js";
-import { load, save } from "./storage.js";
 
 /** @typedef {import("./types").Conversation} Info */
 
@@ -16,8 +15,6 @@ import { load, save } from "./storage.js";
 
 /** How long a deletion can be undone. */
 const UNDO = 10_000;
-/** Where deletions under way are kept, in case the page is left. */
-const LEAVING = "leaving";
 
 /** @param {Info} info */
 export const titleOf = (info) => info.title || "New conversation";
@@ -64,8 +61,8 @@ export class List {
     this.loaded = false;
     /** @type {string | null} */
     this.renaming = null;
-    /** @type {Map<string, number>} what is deleted, and when for good */
-    this.leaving = new Map();
+    /** @type {Set<string>} what was deleted here; a list that was on its way still has it */
+    this.deleted = new Set();
     this.menu = byId("row-menu");
     this.switch = byId("archived");
     this.switch.addEventListener("click", () => void this.showArchived(!this.archived));
@@ -78,7 +75,6 @@ export class List {
       { root: byId("list-scroller"), rootMargin: "0px 0px 400px 0px" },
     );
     this.observer.observe(this.end);
-    this.resumeLeaving();
   }
 
   /** @param {string | null} id */
@@ -185,9 +181,9 @@ export class List {
       else groups.set(name, [info]);
     };
     const pinned = new Set(this.pinned.map((row) => row.id));
-    for (const info of this.pinned) if (!this.leaving.has(info.id)) add("Pinned", info);
+    for (const info of this.pinned) if (!this.deleted.has(info.id)) add("Pinned", info);
     for (const info of this.rows) {
-      if (!pinned.has(info.id) && !this.leaving.has(info.id)) add(groupOf(info.updated_at, now), info);
+      if (!pinned.has(info.id) && !this.deleted.has(info.id)) add(groupOf(info.updated_at, now), info);
     }
     return groups;
   }
@@ -384,91 +380,57 @@ export class List {
   }
 
   /**
-   * Takes a conversation away. The server has it among the archived ones until
-   * it can no longer be undone; then it is erased.
+   * Deletes a conversation. The server holds it for as long as Undo is shown,
+   * and erases it then, whether or not this page is still there.
    * @param {string} id
    */
   remove(id) {
     const info = this.find(id);
-    if (!info || this.leaving.has(id)) return;
+    if (!info || this.deleted.has(id)) return;
     const next = this.neighbour(id);
     const open = id === this.current;
-    this.leave(id, Date.now() + UNDO);
+    this.deleted.add(id);
     this.render();
     this.host.hidden(id);
     this.focus(next);
     const undo = h("button", { type: "button" }, "Undo");
     const toast = h("p", { class: "toast" }, h("span", {}, `Deleted “${titleOf(info)}”`), undo);
     byId("toasts").append(toast);
-    setTimeout(() => toast.remove(), UNDO);
-    undo.addEventListener("click", async () => {
+    const erased = () => {
+      end();
+      this.host.erased(id);
+    };
+    const timer = setTimeout(erased, UNDO);
+    addEventListener("pagehide", erased);
+    const end = () => {
+      clearTimeout(timer);
+      removeEventListener("pagehide", erased);
       toast.remove();
-      this.stay(id);
-      await hiding; // else the server may hear of the undo first
-      this.render();
+    };
+    const back = () => {
+      end();
+      this.deleted.delete(id);
+      this.put(info);
+    };
+    const deleting = api.deleteConversation(id, UNDO / 1000 + 2).catch((problem) => { // an undo at the last moment is in time
+      back();
+      void tell(`“${titleOf(info)}” was not deleted.`, problem instanceof Error ? problem.message : "");
+      return problem;
+    });
+    undo.addEventListener("click", async () => {
+      end();
+      if (await deleting instanceof Error) return; // it is back
       try {
-        this.put({ ...info, ...(await api.updateConversation(id, { archived: info.archived })) });
+        Object.assign(info, await api.restoreConversation(id));
       } catch (problem) {
-        await tell(`“${titleOf(info)}” is archived now.`, problem instanceof Error ? problem.message : "");
+        this.host.erased(id);
+        await tell(`“${titleOf(info)}” did not come back.`, problem instanceof Error ? problem.message : "");
         return;
       }
+      back();
       if (open) this.host.open(id);
       this.focus(id);
     });
-    // Where this fails it only stays in other tabs' lists until it is erased.
-    const hiding = info.archived ? Promise.resolve() : api.updateConversation(id, { archived: true }).then(() => {}, () => {});
-  }
-
-  /** @param {string} id @param {number} at */
-  leave(id, at) {
-    this.leaving.set(id, at);
-    save(LEAVING, JSON.stringify({ ...stored(), [id]: at }));
-    setTimeout(() => void this.erase(id), Math.max(0, at - Date.now()));
-  }
-
-  /** @param {string} id */
-  stay(id) {
-    this.leaving.delete(id);
-    const rest = stored();
-    delete rest[id];
-    save(LEAVING, Object.keys(rest).length > 0 ? JSON.stringify(rest) : null);
-  }
-
-  /** Goes on with deletions that a page did not end. */
-  resumeLeaving() {
-    for (const [id, at] of Object.entries(stored())) {
-      setTimeout(() => {
-        if (id in stored()) void this.erase(id, true);
-      }, Math.max(0, at - Date.now()));
-    }
-  }
-
-  /** @param {string} id @param {boolean} [resumed] from another page */
-  async erase(id, resumed = false) {
-    if (!resumed && !this.leaving.has(id)) return;
-    try {
-      await api.deleteConversation(id);
-    } catch (problem) {
-      if (!(problem instanceof api.Problem)) throw problem;
-      if (problem.status !== 404) {
-        setTimeout(() => void this.erase(id, resumed), UNDO); // the server is away
-        return;
-      }
-    }
-    this.rows = this.rows.filter((row) => row.id !== id);
-    this.pinned = this.pinned.filter((row) => row.id !== id);
-    this.stay(id);
-    this.host.erased(id);
-    this.render();
-  }
-}
-
-/** The deletions under way, by all pages. @returns {Record<string, number>} */
-function stored() {
-  try {
-    return JSON.parse(load(LEAVING) ?? "{}") ?? {};
-  } catch {
-    return {};
   }
 }
 
