@@ -36,6 +36,11 @@ func TestBackup(t *testing.T) {
 // harm is SQL that breaks a record, in both engines, and what verify says of it.
 var harm = []struct{ name, sql, said string }{
 	{"a message gone", `DELETE FROM messages WHERE seq = 2`, `it has 1 messages and says 2`},
+	{"the last place empty", `DELETE FROM messages WHERE seq = 2`, `nothing stands at 2`},
+	{"the first place empty", `DELETE FROM messages WHERE seq = 1`, `nothing stands at 1`},
+	{"places empty that nothing counts", `UPDATE conversations SET head = head + 3`, `nothing stands from 3 to 5`},
+	{"a reply gone", `UPDATE messages SET response_id = '00000000-0000-7000-8000-000000000002' WHERE seq = 2`,
+		`is of reply 00000000-0000-7000-8000-000000000002, which is not there`},
 	{"a place skipped", `UPDATE messages SET idx = 1 WHERE seq = 2`, `one is missing`},
 	{"an order beyond the end", `UPDATE conversations SET head = 1`, `after the end at 1`},
 	{"a branch from nowhere", `UPDATE messages SET parent_id = '00000000-0000-7000-8000-000000000001' WHERE seq = 2`, `which is not before it`},
@@ -92,4 +97,32 @@ func TestVerify(t *testing.T) {
 			}
 		})
 	}
+}
+
+// A record from before the places of replies that said nothing were kept has gaps that were no losses.
+func TestTheGapsOfAnOlderRecordAreNoLosses(t *testing.T) {
+	base := t.TempDir()
+	fill(t, base, 1)
+	all := run(t, base, nil, "", "export")
+	eachEngine(t, func(t *testing.T, settings ...string) {
+		dir := t.TempDir()
+		run(t, dir, settings, all.out, "import", "-").ended(t, 0, `imported 1`)
+		db, _ := recordOf(t, dir, settings)
+		for _, statement := range []string{
+			`DELETE FROM messages WHERE seq = 1`,
+			`UPDATE conversations SET message_count = 1, head = 4`,
+			`DROP TABLE deleted_conversations`, `DROP TABLE deleted_messages`, `DROP TABLE deleted_responses`, `DROP TABLE deletions`,
+		} {
+			if _, err := db.ExecContext(t.Context(), statement); err != nil {
+				t.Fatal(err)
+			}
+		}
+		run(t, dir, settings, "", "verify").ended(t, 1, `2 problems`)
+		if _, err := db.ExecContext(t.Context(), `DELETE FROM schema_migrations WHERE name = '0003_deletions.sql'`); err != nil {
+			t.Fatal(err)
+		}
+		db.Close()
+		run(t, dir, settings, all.out, "import", "-").ended(t, 1, `is there already and differs`) // brings the schema up to date
+		run(t, dir, settings, "", "verify").ended(t, 0, `verified 1 conversation with 4 messages`)
+	})
 }

@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
+	"slices"
 
 	"git.georgsen.dk/hwlab/internal/store"
 )
@@ -70,8 +72,34 @@ type verifier struct {
 	conversation *store.ArchivedConversation
 	last         store.Position
 	rows, live   int
+	empty        []stretch                  // of the order, without a message
 	parents      map[string]bool            // ids that a branch may begin at
 	outputs      map[string][]store.Message // of replies, the latest ones
+}
+
+// stretch is a run of numbers of the order.
+type stretch struct{ from, to int64 }
+
+// until notes that no message stands after the last one and before seq.
+func (v *verifier) until(seq int64) {
+	if from := v.last.Seq + 1; from < seq {
+		v.empty = append(v.empty, stretch{from, seq - 1})
+	}
+}
+
+// reply takes a reply's place out of those that are empty: it may have said nothing.
+func (v *verifier) reply(seq int64) {
+	for i, e := range v.empty {
+		if e.from <= seq && seq <= e.to {
+			v.empty = slices.Delete(v.empty, i, i+1)
+			for _, rest := range []stretch{{seq + 1, e.to}, {e.from, seq - 1}} {
+				if rest.from <= rest.to {
+					v.empty = slices.Insert(v.empty, i, rest)
+				}
+			}
+			return
+		}
+	}
 }
 
 func (v *verifier) row(r store.ArchiveRow) error {
@@ -97,6 +125,7 @@ func (v *verifier) row(r store.ArchiveRow) error {
 			v.live++
 		}
 		v.parents[m.ID] = true
+		v.until(at.Seq)
 		v.last = at
 		v.rows++
 		if m.ResponseID != "" {
@@ -108,6 +137,11 @@ func (v *verifier) row(r store.ArchiveRow) error {
 		}
 	case r.Response != nil:
 		p := r.Response
+		if v.last.Seq < v.conversation.Head { // the first: the messages have ended
+			v.until(v.conversation.Head + 1)
+			v.last.Seq = v.conversation.Head
+		}
+		v.reply(p.Seq)
 		if p.Seq > v.conversation.Head {
 			v.problem(fmt.Sprintf("reply %s stands at %d, after the end at %d", p.ID, p.Seq, v.conversation.Head))
 		}
@@ -119,12 +153,27 @@ func (v *verifier) row(r store.ArchiveRow) error {
 		if _, err := store.Unfold(p.ID, v.outputs[p.ID], p.Log); err != nil {
 			v.problem(fmt.Sprintf("the log of reply %s does not fit its text: %v", p.ID, err))
 		}
+		delete(v.outputs, p.ID)
 	}
 	return nil
 }
 
 func (v *verifier) end() {
-	if v.conversation != nil && v.live != v.conversation.MessageCount {
+	if v.conversation == nil {
+		return // deleted meanwhile
+	}
+	for _, id := range slices.Sorted(maps.Keys(v.outputs)) {
+		v.problem(fmt.Sprintf("message %s is of reply %s, which is not there", v.outputs[id][0].ID, id))
+	}
+	v.until(v.conversation.Head + 1)
+	for _, e := range v.empty {
+		if e.from == e.to {
+			v.problem(fmt.Sprintf("nothing stands at %d", e.from))
+		} else {
+			v.problem(fmt.Sprintf("nothing stands from %d to %d", e.from, e.to))
+		}
+	}
+	if v.live != v.conversation.MessageCount {
 		v.problem(fmt.Sprintf("it has %d messages and says %d", v.live, v.conversation.MessageCount))
 	}
 }
