@@ -10,8 +10,11 @@ import (
 	"io"
 	"net/http"
 	"net/url"
+	"os"
+	"slices"
 	"strings"
 	"time"
+	"unicode/utf8"
 
 	"github.com/spf13/cobra"
 
@@ -131,58 +134,162 @@ func newShowCommand() *cobra.Command {
 	return cmd
 }
 
-// hit is what search --json writes, a line each.
+// hit is what search --json writes, a line each: what the API has for a hit, with the time as the other commands write it.
 type hit struct {
 	ConversationID string    `json:"conversation_id"`
-	MessageID      string    `json:"message_id"`
 	Title          string    `json:"title"`
-	Role           string    `json:"role"`
+	ItemID         string    `json:"item_id,omitempty"` // absent, as role, of a hit in the title
+	Role           string    `json:"role,omitempty"`
 	Model          string    `json:"model,omitempty"`
 	CreatedAt      time.Time `json:"created_at"`
-	Excerpt        string    `json:"excerpt"`
+	Snippet        string    `json:"snippet"`
+	Marks          []mark    `json:"marks"`
+}
+
+// mark is a run of characters, Unicode code points, of a snippet.
+type mark struct {
+	Start int `json:"start_index"`
+	End   int `json:"end_index"`
+}
+
+// newHit is h as search writes it. Of a title the snippet is all of it.
+func newHit(h store.Hit) hit {
+	o := hit{ConversationID: "conv_" + h.ConversationID, Title: h.Title, Role: h.Role, Model: h.Model, CreatedAt: h.CreatedAt, Snippet: h.Excerpt, Marks: []mark{}}
+	if h.ID == "" {
+		o.Snippet = h.Title
+	} else {
+		o.ItemID = "msg_" + h.ID
+	}
+	for _, m := range h.Marks {
+		start := utf8.RuneCountInString(o.Snippet[:m.From])
+		o.Marks = append(o.Marks, mark{start, start + utf8.RuneCountInString(o.Snippet[m.From:m.To])})
+	}
+	return o
 }
 
 // errNoHit ends a search that found nothing, as it does grep.
 var errNoHit = errors.New("nothing found")
 
 func newSearchCommand() *cobra.Command {
-	var asJSON bool
+	var asJSON, best bool
 	var limit int
+	var role, model, after, before, archived string
 	cmd := recordCommand(&cobra.Command{
-		Use:   "search WORD...",
-		Short: "Find messages that hold all words, newest first; the exit code is 1 where there are none",
-		Args:  usage(cobra.MinimumNArgs(1)),
+		Use:   "search TERM...",
+		Short: "Find messages and titles that hold all terms, newest first; the exit code is 1 where there are none",
+		Long: "Find messages and titles that hold all terms, newest first. Case and accents do not count. A term of three characters and more\n" +
+			"may stand anywhere in a word (10.5.0.109, sda1), a shorter one begins a word, and in double quotes, which the shell must leave,\n" +
+			"it may hold spaces: hwlab search '\"device busy\"'. The exit code is 1 where nothing is found.",
+		Args: usage(cobra.MinimumNArgs(1)),
 	}, func(cmd *cobra.Command, args []string, cfg config) error {
-		if limit < 1 || limit > 100 {
-			return &usageError{errors.New("--limit is a number from 1 to 100")}
+		q := store.SearchQuery{Text: strings.Join(args, " "), Role: role, Model: model, Best: best}
+		var afterErr, beforeErr error
+		q.After, afterErr = flagTime("after", after)
+		q.Before, beforeErr = flagTime("before", before)
+		if err := cmp.Or(afterErr, beforeErr); err != nil {
+			return &usageError{err}
+		}
+		switch archived {
+		case "":
+		case "true", "false":
+			only := archived == "true"
+			q.Archived = &only
+		default:
+			return &usageError{errors.New("--archived is true or false")}
+		}
+		if !slices.Contains([]string{"", "user", "assistant", "system"}, role) {
+			return &usageError{errors.New("--role is one of user, assistant, system")}
+		}
+		if limit < 1 {
+			return &usageError{errors.New("--limit is a number from 1")}
 		}
 		r, err := openSource(cmd.Context(), cfg)
 		if err != nil {
 			return err
 		}
 		defer r.Close()
-		found, err := r.Search(cmd.Context(), store.SearchQuery{Text: strings.Join(args, " "), Limit: limit})
-		if err != nil {
-			return err
-		}
-		for _, h := range found.Hits {
-			if asJSON {
-				err = writeJSON(cmd.OutOrStdout(), hit{"conv_" + h.ConversationID, "msg_" + h.ID, h.Title, h.Role, h.Model, h.CreatedAt, h.Excerpt})
-			} else {
-				_, err = fmt.Fprintf(cmd.OutOrStdout(), "%s  %s  %s: %s\n", h.ConversationID, h.CreatedAt.Local().Format("2006-01-02 15:04"), oneLine(h.Title, 40), oneLine(h.Excerpt, 120))
-			}
+		out := cmd.OutOrStdout()
+		colour := isTerminal(out) && os.Getenv("NO_COLOR") == ""
+		hits := 0
+		for left := limit; left > 0; {
+			q.Limit = min(left, 100)
+			found, err := r.Search(cmd.Context(), q)
 			if err != nil {
 				return err
 			}
+			if best && q.Cursor == "" && !found.Back.IsZero() {
+				fmt.Fprintf(cmd.ErrOrStderr(), "the best of the newest 2,000 hits, which begin %s\n", found.Back.Local().Format("2006-01-02 15:04"))
+			}
+			for _, h := range found.Hits {
+				hits++
+				if asJSON {
+					err = writeJSON(out, newHit(h))
+				} else {
+					_, err = fmt.Fprintln(out, hitLine(h, colour))
+				}
+				if err != nil {
+					return err
+				}
+			}
+			// A page may be short, even empty, and have a next one.
+			left -= len(found.Hits)
+			if q.Cursor = found.Next; q.Cursor == "" {
+				break
+			}
 		}
-		if len(found.Hits) == 0 {
+		if hits == 0 {
 			return errNoHit
 		}
 		return nil
 	})
 	cmd.Flags().BoolVar(&asJSON, "json", false, "write a JSON object a hit")
-	cmd.Flags().IntVarP(&limit, "limit", "l", 20, "how many, at most 100")
+	cmd.Flags().IntVarP(&limit, "limit", "l", 20, "how many")
+	cmd.Flags().StringVar(&role, "role", "", "only what one role said: user, assistant or system")
+	cmd.Flags().StringVar(&model, "model", "", "only what this model wrote")
+	cmd.Flags().StringVar(&after, "after", "", "only from this day or time on: 2026-11-24, or 2026-11-24T08:00:00Z")
+	cmd.Flags().StringVar(&before, "before", "", "only before this day or time")
+	cmd.Flags().StringVar(&archived, "archived", "", "true: only archived conversations; false: only others")
+	cmd.Flags().BoolVar(&best, "best", false, "the best first, among the newest 2,000 hits")
 	return cmd
+}
+
+// flagTime reads a time: a day, which begins here, or a date and a time with its zone.
+func flagTime(name, text string) (time.Time, error) {
+	if text == "" {
+		return time.Time{}, nil
+	}
+	if at, err := time.ParseInLocation(time.DateOnly, text, time.Local); err == nil {
+		return at, nil
+	}
+	at, err := time.Parse(time.RFC3339, text)
+	if err != nil {
+		return at, fmt.Errorf("--%s is a day such as 2026-11-24, or 2026-11-24T08:00:00Z", name)
+	}
+	return at, nil
+}
+
+// hitLine is a hit on one line: the conversation, the time, its title and what was said.
+func hitLine(h store.Hit, colour bool) string {
+	title, snippet := oneLine(h.Title, 40), marked(h.Excerpt, h.Marks, colour)
+	if h.ID == "" {
+		title, snippet = marked(h.Title, h.Marks, colour), "(title)"
+	}
+	return fmt.Sprintf("%s  %s  %s: %s", h.ConversationID, h.CreatedAt.Local().Format("2006-01-02 15:04"), title, snippet)
+}
+
+// marked is text on one line, its marks bold and in colour where a terminal shows that.
+func marked(text string, marks []store.Mark, colour bool) string {
+	if !colour {
+		return oneLine(text, len(text))
+	}
+	var b strings.Builder
+	at := 0
+	for _, m := range marks {
+		b.WriteString(printable(text[at:m.From]) + "\x1b[1;33m" + printable(text[m.From:m.To]) + "\x1b[0m")
+		at = m.To
+	}
+	b.WriteString(printable(text[at:]))
+	return strings.Join(strings.Fields(b.String()), " ")
 }
 
 func newRenameCommand() *cobra.Command {
@@ -283,15 +390,19 @@ func writeJSON(w io.Writer, v any) error {
 
 // oneLine is the beginning of text, on one line and without what a terminal would act on.
 func oneLine(text string, most int) string {
-	text = strings.Map(func(r rune) rune {
+	runes := []rune(strings.Join(strings.Fields(printable(text)), " "))
+	if len(runes) > most {
+		runes = append(runes[:most-1], '…')
+	}
+	return string(runes)
+}
+
+// printable is text with a space for each character that a terminal would act on.
+func printable(text string) string {
+	return strings.Map(func(r rune) rune {
 		if r < ' ' || r >= 0x7f && r < 0xa0 {
 			return ' '
 		}
 		return r
 	}, text)
-	runes := []rune(strings.Join(strings.Fields(text), " "))
-	if len(runes) > most {
-		runes = append(runes[:most-1], '…')
-	}
-	return string(runes)
 }
