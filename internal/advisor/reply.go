@@ -110,7 +110,7 @@ func (a *Advisor) generate(r *reply) store.Finish {
 		again = false
 		request.Messages = append(request.Messages[:fixed:fixed], turns.messages...)
 		for delta, err := range r.provider.Stream(r.ctx, request) {
-			if tooLong(err) && r.question.Truncate && said.empty() {
+			if r.question.Truncate && said.empty() && tooLong(err) {
 				if dropped := turns.drop(); dropped > 0 {
 					end.DroppedTurns += dropped
 					again = true

@@ -148,11 +148,13 @@ func (c *Client) Stream(ctx context.Context, req Request) iter.Seq2[Delta, error
 		}
 		defer resp.Body.Close()
 		for delta, err := range c.read(resp) {
-			var known *Error
-			if errors.As(err, &known) && ctx.Err() == nil {
-				err = c.explain(known)
-			} else if err != nil {
-				err = c.failed(ctx, err)
+			if err != nil {
+				var known *Error
+				if errors.As(err, &known) && ctx.Err() == nil {
+					err = c.explain(known)
+				} else {
+					err = c.failed(ctx, err)
+				}
 			}
 			if !yield(delta, err) || err != nil {
 				return

@@ -130,6 +130,8 @@ func readFrames(frames iter.Seq2[frame, error]) iter.Seq2[Delta, error] {
 			text, refusal, reasoning joiner
 			calls                    callJoiner
 			deltas                   []Delta
+			simple                   plain
+			scratch                  []byte
 			last                     Delta
 			ended                    bool
 		)
@@ -166,6 +168,17 @@ func readFrames(frames iter.Seq2[frame, error]) iter.Seq2[Delta, error] {
 			if string(f.data) == "[DONE]" {
 				ended = true
 				break
+			}
+			if !f.failed && simple.read(f.data) {
+				scratch = unquote(scratch[:0], simple.thought())
+				if thought := reasoning.add(scratch); thought != "" && !yield(Delta{Reasoning: thought}, nil) {
+					return
+				}
+				scratch = unquote(scratch[:0], simple.text)
+				if words := text.add(scratch); words != "" && !yield(Delta{Text: words}, nil) {
+					return
+				}
+				continue
 			}
 			var c chunk
 			if err := json.Unmarshal(f.data, &c); f.failed || err == nil && isError(c.Error) {

@@ -1,6 +1,7 @@
 package llm
 
 import (
+	"bytes"
 	"encoding/json"
 	"fmt"
 	"strconv"
@@ -17,7 +18,7 @@ type wireText []byte
 func (t *wireText) UnmarshalJSON(raw []byte) error {
 	switch raw[0] {
 	case '"':
-		*t = unquote(raw[1 : len(raw)-1])
+		*t = unquote(make([]byte, 0, len(raw)), raw[1:len(raw)-1])
 	case '[':
 		var parts []struct {
 			Text wireText `json:"text"`
@@ -67,9 +68,11 @@ func (c *wireContent) UnmarshalJSON(raw []byte) error {
 	return nil
 }
 
-// unquote decodes the inside of a JSON string whose syntax has been checked.
-func unquote(raw []byte) []byte {
-	text := make([]byte, 0, len(raw))
+// unquote appends the inside of a JSON string whose syntax has been checked, decoded.
+func unquote(text, raw []byte) []byte {
+	if bytes.IndexByte(raw, '\\') < 0 {
+		return append(text, raw...)
+	}
 	for i := 0; i < len(raw); i++ {
 		if raw[i] != '\\' {
 			text = append(text, raw[i])
@@ -130,15 +133,19 @@ func (j *joiner) add(next wireText) string {
 	if len(next) == 0 {
 		return ""
 	}
-	text := j.held
-	if len(next) >= 3 && lastSurrogate(next[:3]) != 0 {
-		text = appendUnit(text, lastSurrogate(next[:3]))
-		next = next[3:]
+	text := next
+	if len(j.held) > 0 {
+		text = j.held
+		if len(next) >= 3 && lastSurrogate(next[:3]) != 0 {
+			text = appendUnit(text, lastSurrogate(next[:3]))
+			next = next[3:]
+		}
+		text = append(text, next...)
 	}
-	text = append(text, next...)
 	complete := len(text) - unfinished(text)
-	j.held = append([]byte(nil), text[complete:]...)
-	return string(text[:complete])
+	whole := string(text[:complete])
+	j.held = append(j.held[:0], text[complete:]...)
+	return whole
 }
 
 // rest returns what was held, as it is.
