@@ -1,0 +1,425 @@
+package web_test
+
+import (
+	"bytes"
+	"fmt"
+	"io"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+
+	"github.com/chromedp/chromedp"
+
+	"git.georgsen.dk/hwlab/internal/llm/llmtest"
+	"git.georgsen.dk/hwlab/internal/testrecord"
+)
+
+// asks reports whether a request is a question.
+func asks(r *http.Request) bool { return r.Method == "POST" && r.URL.Path == "/v1/responses" }
+
+// statusOf passes a request on and gives the status of its answer.
+func statusOf(next http.Handler, w http.ResponseWriter, r *http.Request) int {
+	watched := &statusWriter{ResponseWriter: w}
+	next.ServeHTTP(watched, r)
+	return watched.status
+}
+
+type statusWriter struct {
+	http.ResponseWriter
+	status int
+}
+
+func (w *statusWriter) WriteHeader(status int) {
+	w.status = status
+	w.ResponseWriter.WriteHeader(status)
+}
+
+func (w *statusWriter) Unwrap() http.ResponseWriter { return w.ResponseWriter }
+
+func (w *statusWriter) Flush() { http.NewResponseController(w.ResponseWriter).Flush() }
+
+// enterNow presses Enter in the message box and gives, from the same moment, what an expression gives.
+func (b *tab) enterNow(expression string) string {
+	b.t.Helper()
+	return b.text("(" + box + ".dispatchEvent(new KeyboardEvent('keydown', { key: 'Enter', bubbles: true, cancelable: true })), " + expression + ")")
+}
+
+const lastArticle = "[...document.querySelectorAll('[role=log] article')].at(-1)"
+
+// The question is on the page before the server has seen it. Where the answer is lost it stands there as not sent, and to try
+// again asks nothing twice.
+func TestAQuestionIsSentOnce(t *testing.T) {
+	widths(t, func(t *testing.T, b *tab) {
+		s := newServer(t, testrecord.SQLite(t), "", "")
+		s.model.Script(llmtest.Say("sdc.")...)
+		b.open(s.url("/"))
+		b.ready()
+		var mu sync.Mutex
+		var keys, bodies []string
+		var better atomic.Bool
+		s.between(func(w http.ResponseWriter, r *http.Request, next http.Handler) {
+			if !asks(r) {
+				if r.Method == "POST" {
+					next.ServeHTTP(w, r)
+				} else {
+					panic(http.ErrAbortHandler)
+				}
+				return
+			}
+			body, _ := io.ReadAll(r.Body)
+			r.Body = io.NopCloser(bytes.NewReader(body))
+			mu.Lock()
+			keys, bodies = append(keys, r.Header.Get("Idempotency-Key")), append(bodies, string(body))
+			mu.Unlock()
+			if !better.Load() { // the browser itself tries again, too
+				next.ServeHTTP(httptest.NewRecorder(), r) // it is kept and answered, and then the line breaks
+				panic(http.ErrAbortHandler)
+			}
+			next.ServeHTTP(w, r)
+		})
+		b.insertInBox("Which disk?")
+		if got := b.enterNow("document.querySelector('article.user.sending')?.innerText"); !strings.Contains(got, "Which disk?") || !strings.Contains(got, "Sending…") {
+			t.Errorf("at once it shows %q", got)
+		}
+		b.wait(lastArticle + ".innerText.includes('Not sent') && " + box + ".value === ''")
+		b.checkAccess("a question that was not sent")
+		b.insertInBox("typed meanwhile")
+		better.Store(true)
+		b.click(button("Retry"))
+		b.settled(2)
+		b.says(1, "sdc.")
+		s.between(nil)
+		mu.Lock()
+		defer mu.Unlock()
+		for i, key := range keys {
+			if key == "" || key != keys[0] || bodies[i] != bodies[0] || !strings.Contains(bodies[i], `"head":0`) || len(keys) < 2 {
+				t.Errorf("it was sent with the keys %q and the bodies %q", keys, bodies)
+				break
+			}
+		}
+		if n := len(s.model.Requests()); n != 1 {
+			t.Errorf("the model was asked %d times", n)
+		}
+		b.do(chromedp.Reload())
+		b.settled(2)
+		b.wait(box + ".value === 'typed meanwhile'")
+	})
+}
+
+func TestAQuestionThatWasNotSentIsKept(t *testing.T) {
+	widths(t, func(t *testing.T, b *tab) {
+		s := newServer(t, testrecord.SQLite(t), "", "")
+		b.open(s.url("/"))
+		b.send("Hello")
+		b.settled(2)
+		b.wait("location.pathname.startsWith('/c/')")
+		refused := func(w http.ResponseWriter, r *http.Request, next http.Handler) {
+			if asks(r) {
+				panic(http.ErrAbortHandler)
+			}
+			next.ServeHTTP(w, r)
+		}
+		s.between(refused)
+		b.text(strings.ReplaceAll(handFiles, "input.dispatchEvent(new Event('change'));", ""))
+		b.wait("document.querySelectorAll('#files li').length === 2")
+		b.insertInBox("And this?")
+		b.enterNow("0")
+		b.wait(lastArticle + ".innerText.includes('Not sent') && document.querySelector('#files').hidden")
+		b.wait(`(import('/ui/js/storage.js').then(m => m.loadOutgoing(location.pathname.slice(3))).then(o => window.kept = o), window.kept?.files?.length === 2)`)
+
+		// The next one waits for it.
+		b.insertInBox("And then?")
+		b.enterNow("0")
+		b.wait(box + ".value === 'And then?' && document.querySelector('#waiting').hidden && " + lastArticle + ".innerText.includes('Not sent')")
+
+		b.do(chromedp.Reload())
+		b.wait(lastArticle + ".innerText.includes('Not sent') && " + lastArticle + ".innerText.includes('sda.log') && " + box + ".value === 'And then?'")
+		b.click(button("Edit") + " && [...document.querySelectorAll('.failed button')].find(b => b.textContent === 'Edit')")
+		b.wait("document.querySelectorAll('[role=log] article').length === 2 && document.querySelectorAll('#files li').length === 2")
+		if got := b.text(box + ".value"); got != "And this?\n\nAnd then?" {
+			t.Errorf("the message box has %q", got)
+		}
+		s.between(nil)
+		b.ready()
+		b.enterNow("0")
+		b.settled(4)
+		if got := s.told(); !strings.Contains(got, "And this?\n\nAnd then?") || !strings.Contains(got, "ata3: failed") {
+			t.Errorf("the model was told %q", got)
+		}
+	})
+}
+
+// What others wrote meanwhile is shown before the question is kept.
+func TestAStaleTab(t *testing.T) {
+	widths(t, func(t *testing.T, b *tab) {
+		s := newServer(t, testrecord.SQLite(t), "", "")
+		b.open(s.url("/"))
+		b.send("Hello")
+		b.settled(2)
+		b.wait("location.pathname.startsWith('/c/')")
+		id := strings.TrimPrefix(b.text("location.pathname"), "/c/conv_")
+
+		var conflicts atomic.Int32
+		seen := make(chan struct{})
+		s.between(func(w http.ResponseWriter, r *http.Request, next http.Handler) {
+			switch {
+			case asks(r):
+				if statusOf(next, w, r) == http.StatusConflict && conflicts.Add(1) == 1 {
+					close(seen)
+				}
+			case r.Method == "GET" && strings.HasPrefix(r.URL.Path, "/v1/conversations"): // no poll tells it of the news
+				select {
+				case <-seen:
+					next.ServeHTTP(w, r)
+				case <-r.Context().Done():
+				}
+			default:
+				next.ServeHTTP(w, r)
+			}
+		})
+		// What it wrote itself it has seen, also before a poll has told so.
+		b.send("And you?")
+		b.settled(4)
+		b.click(in(3, "Regenerate"))
+		b.wait("document.querySelectorAll('[role=log] article').length === 4 && !document.querySelector('.writing') && document.querySelector('#stop').hidden && " + in(3, "Regenerate"))
+		b.send("Good.")
+		b.settled(6)
+		if n := conflicts.Load(); n != 0 {
+			t.Fatalf("%d conflicts with itself", n)
+		}
+
+		if _, err := s.record.AddMessage(t.Context(), id, "user", "From elsewhere"); err != nil {
+			t.Fatal(err)
+		}
+		b.insertInBox("Mine")
+		b.enterNow("0")
+		b.wait("document.querySelectorAll('[role=log] article').length === 8 && " + lastArticle + ".innerText.includes('what is new stands above')")
+		b.says(6, "From elsewhere")
+		b.says(7, "Mine")
+		s.between(nil)
+		b.click(button("Retry"))
+		b.settled(9)
+		b.says(8, "ok")
+		if got := s.told(); got != "Mine" {
+			t.Errorf("the model was told %q last", got)
+		}
+
+		// A try that did not arrive, and news that came meanwhile and were shown: what is sent again goes through.
+		s.between(func(w http.ResponseWriter, r *http.Request, next http.Handler) {
+			if asks(r) {
+				panic(http.ErrAbortHandler)
+			}
+			next.ServeHTTP(w, r)
+		})
+		b.insertInBox("Again")
+		b.enterNow("0")
+		b.wait(lastArticle + ".innerText.includes('Not sent')")
+		if _, err := s.record.AddMessage(t.Context(), id, "user", "More from elsewhere"); err != nil {
+			t.Fatal(err)
+		}
+		b.says(9, "More from elsewhere")
+		b.says(10, "Again")
+		s.between(nil)
+		b.click(button("Retry"))
+		b.settled(12)
+		b.says(11, "ok")
+	})
+}
+
+func TestOneMoreMessageWaitsForTheReply(t *testing.T) {
+	widths(t, func(t *testing.T, b *tab) {
+		s := newServer(t, testrecord.SQLite(t), "", "")
+		one, two := llmtest.NewGate(), llmtest.NewGate()
+		s.model.Script(llmtest.Step{Text: "So far."}, llmtest.Step{Gate: one, Text: " The end."})
+		b.open(s.url("/"))
+		b.send("First")
+		b.waitText("So far.")
+		b.insertInBox("Second")
+		b.click(button("Send"))
+		note := "document.querySelector('#waiting')"
+		b.wait("!" + note + ".hidden && " + box + ".value === 'Second' && " + button("Stop"))
+		b.checkAccess("a message that waits")
+		b.click("document.querySelector('#edit-waiting')")
+		b.wait(note + ".hidden && document.activeElement === " + box)
+		b.insert(" one")
+		b.enterNow("0")
+		b.wait("!" + note + ".hidden")
+		b.click("document.querySelector('#remove-waiting')")
+		b.wait(note + ".hidden && " + box + ".value === ''")
+		b.insert("Another one")
+		b.enterNow("0")
+		b.wait("!" + note + ".hidden")
+		s.model.Script(llmtest.Step{Text: "So good."}, llmtest.Step{Gate: two})
+		one.Open()
+		b.waitText("So good.")
+		b.says(1, "So far. The end.")
+		b.says(2, "Another one")
+		b.wait(note + ".hidden && " + box + ".value === ''")
+
+		// After a reply that was stopped it is for the person to say.
+		b.insert("Third")
+		b.enterNow("0")
+		b.wait("!" + note + ".hidden")
+		b.key("Escape", "Escape", 27, 0)
+		b.wait(note + ".hidden && " + button("Stop"))
+		b.enterNow("0")
+		b.wait("!" + note + ".hidden")
+		b.click(button("Stop"))
+		b.settled(4)
+		b.wait(note + ".hidden && " + box + ".value === 'Third'")
+		if n := len(s.model.Requests()); n != 2 {
+			t.Errorf("the model was asked %d times", n)
+		}
+		b.enterNow("0")
+		b.settled(6)
+		b.says(4, "Third")
+	})
+}
+
+func TestASessionThatEndsKeepsWhatIsWritten(t *testing.T) {
+	widths(t, func(t *testing.T, b *tab) {
+		s := newServer(t, testrecord.SQLite(t), "correct horse", "")
+		signIn := func() { b.do(chromedp.SendKeys(chromedp.CSS("#password"), s.pass+"\r")) }
+		b.open(s.lan("/"))
+		signIn()
+		b.ready()
+		b.send("Hello")
+		b.settled(2)
+		b.wait("location.pathname.startsWith('/c/')")
+		path := b.text("location.pathname")
+		s.between(func(w http.ResponseWriter, r *http.Request, next http.Handler) {
+			if asks(r) {
+				r.Header.Del("Cookie")
+			}
+			next.ServeHTTP(w, r)
+		})
+		b.insertInBox("Keep me")
+		b.enterNow("0")
+		b.wait("location.pathname === '/login'")
+		s.between(nil)
+		signIn()
+		b.wait(fmt.Sprintf("location.pathname === %q && %s?.innerText.includes('Keep me') && %s.innerText.includes('Not sent')", path, lastArticle, lastArticle))
+		b.ready()
+		b.click(button("Retry"))
+		b.settled(4)
+		b.says(2, "Keep me")
+
+		b.text(handFiles)
+		b.wait("document.querySelectorAll('#files li').length === 2")
+		b.insertInBox("Half a sen")
+		s.stop()
+		s.pass = "battery staple"
+		s.start()
+		b.wait("location.pathname === '/login'")
+		signIn()
+		b.wait(fmt.Sprintf("location.pathname === %q && %s.value === 'Half a sen' && document.querySelectorAll('#files li').length === 2", path, box))
+	})
+}
+
+// show has the page believe that it is seen, or not.
+func (b *tab) show(seen bool) {
+	b.t.Helper()
+	b.text(fmt.Sprintf(`(Object.defineProperty(document, 'hidden', { configurable: true, get: () => %t }), document.dispatchEvent(new Event('visibilitychange')))`, !seen))
+}
+
+// Six streams are all that a browser opens to one server: a tab that is not seen has none.
+func TestEightTabs(t *testing.T) {
+	s := newServer(t, testrecord.SQLite(t), "", "")
+	var streams atomic.Int32
+	s.between(func(w http.ResponseWriter, r *http.Request, next http.Handler) {
+		if strings.Contains(r.Header.Get("Accept"), "event-stream") {
+			streams.Add(1)
+			defer streams.Add(-1)
+		}
+		next.ServeHTTP(w, r)
+	})
+	first := browser(t)()
+	var tabs []*tab
+	gate := llmtest.NewGate()
+	for i := range 8 {
+		s.model.Script(llmtest.Step{Text: fmt.Sprintf("Reply %d", i)}, llmtest.Step{Gate: gate, Text: " is whole."})
+		b := first
+		if i > 0 {
+			ctx, cancel := chromedp.NewContext(first.ctx)
+			t.Cleanup(cancel)
+			b = &tab{t, ctx}
+		}
+		tabs = append(tabs, b)
+		b.open(s.url("/"))
+		b.send(fmt.Sprintf("Question %d", i))
+		b.waitText(fmt.Sprintf("Reply %d", i))
+		if i < 7 {
+			b.show(false)
+		}
+	}
+	gate.Open()
+	tabs[7].waitText("Reply 7 is whole.")
+	for i, b := range tabs[:7] {
+		b.wait("document.title.startsWith('● ')")
+		b.show(true)
+		b.waitText(fmt.Sprintf("Reply %d is whole.", i))
+		b.wait("!document.title.startsWith('●')")
+	}
+	for i, b := range tabs {
+		b.send("More")
+		b.settled(4)
+		b.wait(fmt.Sprintf("document.title.startsWith('Question %d')", i))
+	}
+	if n := streams.Load(); n != 0 {
+		t.Errorf("%d streams are open", n)
+	}
+}
+
+func TestALostServerAndANewerOne(t *testing.T) {
+	widths(t, func(t *testing.T, b *tab) {
+		s := newServer(t, testrecord.SQLite(t), "", "")
+		b.open(s.url("/"))
+		b.ready()
+		// What the browser believes of its network is nothing to go by.
+		b.text(`(Object.defineProperty(navigator, 'onLine', { get: () => false }), window.dispatchEvent(new Event('offline')),
+			window.banners = 0, new MutationObserver(() => window.banners += !document.querySelector('#lost').hidden).observe(document.querySelector('#lost'), { attributes: true }))`)
+		// One failure is nothing.
+		var polls atomic.Int32
+		s.between(func(w http.ResponseWriter, r *http.Request, next http.Handler) {
+			if strings.HasPrefix(r.URL.Path, "/v1/conversations") && polls.Add(1) == 1 {
+				panic(http.ErrAbortHandler)
+			}
+			next.ServeHTTP(w, r)
+		})
+		b.wait("window.dispatchEvent(new Event('focus'))")
+		b.wait(`new Date() && (window.dispatchEvent(new Event('focus')), performance.getEntriesByType('resource').filter(e => e.name.includes('/v1/conversations')).length > 8)`)
+		if got := b.text("window.banners"); got != "0" {
+			t.Error("one failure made a banner")
+		}
+
+		s.between(func(http.ResponseWriter, *http.Request, http.Handler) { panic(http.ErrAbortHandler) })
+		b.wait("!document.querySelector('#lost').hidden")
+		b.checkAccess("a lost server")
+		b.insertInBox("Still writing")
+		b.wait(box + ".value === 'Still writing' && !" + box + ".disabled")
+		s.between(func(w http.ResponseWriter, r *http.Request, next http.Handler) {
+			if r.Method == "HEAD" {
+				w = &etagWriter{w}
+			}
+			next.ServeHTTP(w, r)
+		})
+		b.wait("document.querySelector('#lost').hidden && !document.querySelector('#newer').hidden")
+		b.checkAccess("a newer build")
+		b.text("window.marker = 1")
+		b.click(button("Reload"))
+		b.wait("!window.marker && " + box + "?.value === 'Still writing'")
+		b.ready()
+		b.wait("document.querySelector('#newer').hidden")
+	})
+}
+
+// etagWriter answers as another build.
+type etagWriter struct{ http.ResponseWriter }
+
+func (w *etagWriter) WriteHeader(status int) {
+	w.Header().Set("ETag", `"another"`)
+	w.ResponseWriter.WriteHeader(status)
+}
