@@ -11,11 +11,14 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"io"
 	"iter"
 	"log/slog"
 	"mime"
 	"net/http"
+	"reflect"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -32,6 +35,7 @@ type Record interface {
 	AppendMessages(ctx context.Context, a store.Append) ([]string, int64, error)
 	Summary(ctx context.Context, id string) (store.ConversationSummary, error)
 	List(ctx context.Context, q store.ListQuery) (store.ListPage, error)
+	ConversationIDs(ctx context.Context, after string, limit int) ([]string, error)
 	Thread(ctx context.Context, q store.ThreadQuery) (store.ThreadPage, error)
 	Message(ctx context.Context, conversationID, id string) (store.Message, error)
 	FindMessage(ctx context.Context, id string) (store.Message, error)
@@ -209,9 +213,13 @@ func readBody(r *http.Request, v any) ([]byte, error) {
 	if err := json.Unmarshal(body, &fields); err != nil {
 		return nil, badRequest("", "the body is not a JSON object: %v", err)
 	}
+	known := fieldsOf(reflect.TypeOf(v).Elem())
 	for name, value := range fields {
 		if err := checkText(name, value); err != nil {
 			return nil, err
+		}
+		if !slices.Contains(known, name) && given(value) {
+			return nil, &Error{Status: http.StatusBadRequest, Code: "unknown_parameter", Param: name, Message: fmt.Sprintf("there is no parameter %q", name)}
 		}
 	}
 	if err := json.Unmarshal(body, v); err != nil {
@@ -222,6 +230,16 @@ func readBody(r *http.Request, v any) ([]byte, error) {
 		return nil, badRequest("", "the body cannot be read: %v", err)
 	}
 	return body, nil
+}
+
+// fieldsOf is the names of a struct's fields in JSON.
+func fieldsOf(object reflect.Type) (names []string) {
+	for _, f := range reflect.VisibleFields(object) {
+		if name, _, _ := strings.Cut(f.Tag.Get("json"), ","); name != "" {
+			names = append(names, name)
+		}
+	}
+	return names
 }
 
 // queryInt reads a number from the query, def where it is absent.

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"net/http"
+	"strings"
 	"time"
 
 	"git.georgsen.dk/hwlab/internal/store"
@@ -123,6 +124,9 @@ func (a *API) restoreConversation(w http.ResponseWriter, r *http.Request) error 
 func (a *API) listConversations(w http.ResponseWriter, r *http.Request) error {
 	var q store.ListQuery
 	limit, err := queryInt(r, "limit", 20, 1, store.ListLimit)
+	if prefix := r.URL.Query().Get("prefix"); prefix != "" && err == nil {
+		return a.listByID(w, r, prefix, limit)
+	}
 	archived, archivedErr := queryBool(r, "archived", false)
 	pinned, pinnedErr := queryBool(r, "pinned", false)
 	listed, listedErr := queryBool(r, "listed", true)
@@ -155,5 +159,44 @@ func (a *API) listConversations(w http.ResponseWriter, r *http.Request) error {
 	writeJSON(w, http.StatusOK, newList(page.Conversations,
 		func(c store.ConversationSummary) string { return conversationID + c.ID },
 		func(c store.ConversationSummary) any { return newConversation(c) }, page.More))
+	return nil
+}
+
+// listByID answers with the conversations, of whatever kind, whose ids begin so, in the order of their ids.
+func (a *API) listByID(w http.ResponseWriter, r *http.Request, prefix string, limit int) error {
+	const least = "00000000-0000-0000-0000-000000000000"
+	prefix = strings.TrimPrefix(prefix, conversationID)
+	for name := range r.URL.Query() {
+		if name != "prefix" && name != "limit" {
+			return badRequest(name, "%s and prefix cannot be used together", name)
+		}
+	}
+	from := prefix[:min(len(prefix), len(least))]
+	from += least[len(from):]
+	if !store.IsID(from) || len(prefix) > len(least) {
+		return badRequest("prefix", "no id begins with %q", prefix)
+	}
+	ids, err := a.Record.ConversationIDs(r.Context(), from, limit+1)
+	if err != nil {
+		return err
+	}
+	var found []store.ConversationSummary
+	for _, id := range append([]string{from}, ids...) { // those after it, and it may be one itself
+		if !strings.HasPrefix(id, prefix) || len(found) > limit {
+			break
+		}
+		c, err := a.Record.Summary(r.Context(), id)
+		if errors.Is(err, store.ErrNotFound) {
+			continue
+		}
+		if err != nil {
+			return err
+		}
+		found = append(found, c)
+	}
+	more := len(found) > limit
+	writeJSON(w, http.StatusOK, newList(found[:min(len(found), limit)],
+		func(c store.ConversationSummary) string { return conversationID + c.ID },
+		func(c store.ConversationSummary) any { return newConversation(c) }, more))
 	return nil
 }

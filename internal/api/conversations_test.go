@@ -173,3 +173,32 @@ func TestAModelSaysWhatItCanDo(t *testing.T) {
 		}
 	})
 }
+
+func TestConversationsAreFoundByTheBeginningOfTheirIDs(t *testing.T) {
+	each(t, func(t *testing.T, s *server) {
+		one, other := s.conversation(), s.conversation()
+		s.ok("POST", "/v1/conversations/"+other, object{"archived": true})
+		ids := func(query string) (ids []string) {
+			for _, c := range s.ok("GET", "/v1/conversations?prefix="+query, nil).at("data").([]any) {
+				ids = append(ids, c.(map[string]any)["id"].(string))
+			}
+			return ids
+		}
+		both := []string{one, other}
+		slices.Sort(both)
+		for query, want := range map[string][]string{one: {one}, strings.TrimPrefix(one, "conv_"): {one}, other[:len(other)-1]: {other}, one[:9]: both,
+			"conv_": both, one[:9] + "&limit=1": both[:1], "ffffffff": nil} {
+			if got := ids(query); !slices.Equal(got, want) {
+				t.Errorf("%s: %q, not %q", query, got, want)
+			}
+		}
+		if page := s.ok("GET", "/v1/conversations?limit=1&prefix="+one[:9], nil); page.at("has_more") != true {
+			t.Errorf("one of two: %v", page)
+		}
+		for query, param := range map[string]string{"what": "prefix", one + "0": "prefix", one + "&archived=true": "archived", one + "&limit=0": "limit"} {
+			if status, o := s.do("GET", "/v1/conversations?prefix="+query, nil); status != 400 || o.str("error", "param") != param {
+				t.Errorf("%s: %d %v", query, status, o)
+			}
+		}
+	})
+}
