@@ -210,10 +210,13 @@ type Question struct {
 // Ask keeps the question and starts the reply. When it returns without an error the question is in the record, and the
 // answer is being written whether or not anyone follows it; even a model that cannot be reached is then an end of the
 // reply, not an error. A question that was asked before with the same key gives the reply of the first time. Errors are the
-// store's, [llm.UnknownModelError], [ErrStopping] and [ErrDeleted], and nothing was kept.
+// store's, [llm.UnknownModelError], [UnknownCallError], [ErrStopping] and [ErrDeleted], and nothing was kept.
 func (a *Advisor) Ask(ctx context.Context, q Question) (store.Response, error) {
 	provider, model, err := a.Models.Resolve(ctx, q.Model)
 	if err != nil {
+		return store.Response{}, err
+	}
+	if err := a.checkOutputs(ctx, q); err != nil {
 		return store.Response{}, err
 	}
 	a.mu.Lock()

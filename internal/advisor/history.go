@@ -1,8 +1,10 @@
 package advisor
 
 import (
+	"context"
 	"encoding/base64"
 	"encoding/json"
+	"fmt"
 	"strings"
 	"unicode/utf8"
 
@@ -81,6 +83,54 @@ func newDialogue(kept []store.Message, input int) (*dialogue, error) {
 	}
 	d.messages = append(d.messages, waiting...)
 	return d, nil
+}
+
+// UnknownCallError says that the output of a call was sent with a question, and that there is no such call before it.
+type UnknownCallError struct{ CallID string }
+
+func (e *UnknownCallError) Error() string {
+	return fmt.Sprintf("no tool call found for the function_call_output with call_id %q", e.CallID)
+}
+
+// checkOutputs refuses the output of a call that is neither in the question nor before it. What StartResponse refuses it leaves to that.
+func (a *Advisor) checkOutputs(ctx context.Context, q Question) error {
+	if checkOutputs(nil, q.Input) == nil {
+		return nil
+	}
+	if q.ConversationID != "" {
+		c, err := a.Record.Summary(ctx, q.ConversationID)
+		if err != nil || c.RunningID != "" || q.Expect != nil && *q.Expect != c.Head {
+			return err
+		}
+	}
+	before, err := a.continued(ctx, q)
+	if err != nil {
+		return err
+	}
+	return checkOutputs(before, q.Input)
+}
+
+func checkOutputs(before []store.Message, input []store.NewMessage) error {
+	calls := map[string]bool{}
+	for _, m := range before {
+		it, err := m.Typed()
+		if err != nil {
+			return err
+		}
+		calls[it.CallID] = calls[it.CallID] || it.Type == store.ItemFunctionCall
+	}
+	for _, m := range input {
+		it, err := store.Message{Role: m.Role, Content: m.Content, Item: m.Item}.Typed()
+		switch {
+		case err != nil:
+			return err
+		case it.Type == store.ItemFunctionCall:
+			calls[it.CallID] = true
+		case it.Type == store.ItemCallOutput && !calls[it.CallID]:
+			return &UnknownCallError{it.CallID}
+		}
+	}
+	return nil
 }
 
 func isObject(text string) bool {

@@ -12,7 +12,7 @@ import (
 
 // Answer answers a question of which nothing is kept, and yields what [Advisor.Follow] would of one that is. It may read a
 // conversation, or what an earlier reply continued, and adds nothing to it. The answer is written for as long as it is ranged
-// over. Errors come before the first step: the store's, and [llm.UnknownModelError].
+// over. Errors come before the first step: the store's, [llm.UnknownModelError] and [UnknownCallError].
 func (a *Advisor) Answer(ctx context.Context, q Question) iter.Seq2[Step, error] {
 	return func(yield func(Step, error) bool) {
 		provider, model, err := a.Models.Resolve(ctx, q.Model)
@@ -21,6 +21,9 @@ func (a *Advisor) Answer(ctx context.Context, q Question) iter.Seq2[Step, error]
 			return
 		}
 		history, err := a.continued(ctx, q)
+		if err == nil {
+			err = checkOutputs(history, q.Input)
+		}
 		if err != nil {
 			yield(Step{}, err)
 			return

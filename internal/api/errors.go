@@ -69,6 +69,7 @@ func toError(err error) *Error {
 	var role *store.InvalidRoleError
 	var conflict *store.ConflictError
 	var model *llm.UnknownModelError
+	var call *advisor.UnknownCallError
 	var unreachable *store.ConnectError
 	switch {
 	case errors.As(err, &own):
@@ -96,6 +97,8 @@ func toError(err error) *Error {
 			Message: "this Idempotency-Key came with another request before; a new request wants a new key"}
 	case errors.As(err, &model):
 		return &Error{Status: http.StatusBadRequest, Code: "model_not_found", Param: "model", Message: model.Error()}
+	case errors.As(err, &call): // as OpenAI answers
+		return badRequest("input", "%s", call.Error())
 	case errors.Is(err, advisor.ErrDeleted):
 		return &Error{Status: http.StatusNotFound, Code: "not_found", Param: "Idempotency-Key",
 			Message: "the reply to the request that first came with this Idempotency-Key was deleted"}

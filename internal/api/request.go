@@ -46,6 +46,9 @@ type responseRequest struct {
 	PromptCacheKey   *string    `json:"prompt_cache_key"`
 	User             *string    `json:"user"`
 
+	PromptCacheOptions   map[string]any `json:"prompt_cache_options"`
+	PromptCacheRetention string         `json:"prompt_cache_retention"`
+
 	refusedFields
 }
 

@@ -515,6 +515,8 @@ func TestWhatIsWrongIsNamed(t *testing.T) {
 			`"messages":[]`:                                         "messages",
 			`"max_tokens":5`:                                        "max_tokens",
 			`"stop":["x"]`:                                          "stop",
+			`"top_k":4`:                                             "top_k",
+			`"Temperature":1`:                                       "Temperature",
 			`"input":[7]`:                                           "input[0]",
 			`"input":[{}]`:                                          "input[0].type",
 			`"input":[{"type":"message","content":"a"}]`:            "input[0].role",
@@ -543,6 +545,71 @@ func TestWhatIsWrongIsNamed(t *testing.T) {
 			}
 		}
 		is(t, "how often the model was asked", len(s.model.Requests()), 0)
+	})
+}
+
+func TestAnOutputWithoutItsCallIsRefused(t *testing.T) {
+	each(t, func(t *testing.T, s *server) {
+		refused := func(what string, body object) {
+			t.Helper()
+			asked := len(s.model.Requests())
+			if status, o := s.do("POST", "/v1/responses", body); status != 400 || o.str("error", "param") != "input" || !strings.Contains(o.str("error", "message"), "call_9") {
+				t.Errorf("%s: %d %v", what, status, o)
+			}
+			is(t, "whether the model was asked "+what, len(s.model.Requests())-asked, 0)
+		}
+		output := func(call string) object {
+			return object{"type": "function_call_output", "call_id": call, "output": "x"}
+		}
+		call := object{"type": "function_call", "call_id": "call_9", "name": "look", "arguments": "{}"}
+		refused("alone", object{"input": []object{output("call_9")}})
+		refused("before its call", object{"input": []object{output("call_9"), call}})
+		refused("not kept", object{"store": false, "input": []object{output("call_9")}})
+		s.ok("POST", "/v1/responses", object{"input": []object{call, output("call_9")}})
+
+		c := s.conversation()
+		s.model.Script(calls(llmtest.Call(0, "call_1", "look", "{}"))...)
+		first := s.ok("POST", "/v1/responses", object{"conversation": c, "input": "Look.", "tools": []object{look}})
+		head := s.ok("GET", "/v1/conversations/"+c, nil).at("head")
+		refused("in a conversation", object{"conversation": c, "input": []object{output("call_1"), output("call_9")}})
+		refused("after a reply", object{"previous_response_id": first.str("id"), "input": []object{output("call_9")}})
+		refused("not kept, after a reply", object{"store": false, "previous_response_id": first.str("id"), "input": []object{output("call_9")}})
+		is(t, "the head", s.ok("GET", "/v1/conversations/"+c, nil).at("head"), head)
+
+		// On another branch there is no such call.
+		question := s.ok("GET", "/v1/conversations/"+c+"/items?order=asc", nil).str("data", 0, "id")
+		refused("on another branch", object{"conversation": object{"id": c, "after": question}, "input": []object{output("call_9")}})
+		if status, o := s.do("POST", "/v1/responses", object{"conversation": object{"id": c, "after": question}, "input": []object{output("call_1")}}); status != 400 {
+			t.Errorf("an output after the question of its call: %d %v", status, o)
+		}
+		s.ok("POST", "/v1/responses", object{"store": false, "conversation": c, "input": []object{output("call_1")}})
+		s.ok("POST", "/v1/responses", object{"previous_response_id": first.str("id"), "input": []object{output("call_1")}})
+
+		// What is refused for another reason is refused for that.
+		for _, test := range []struct {
+			what   string
+			body   object
+			status int
+			param  string
+		}{
+			{"an unknown conversation", object{"conversation": "conv_" + store.NewID(), "input": []object{output("call_9")}}, 404, "conversation"},
+			{"an unknown reply", object{"previous_response_id": "resp_" + store.NewID(), "input": []object{output("call_9")}}, 404, "previous_response_id"},
+			{"a conversation that has gone on", object{"conversation": object{"id": c, "head": 1}, "input": []object{output("call_9")}}, 409, "conversation"},
+		} {
+			if status, o := s.do("POST", "/v1/responses", test.body); status != test.status || o.str("error", "param") != test.param {
+				t.Errorf("%s: %d %v", test.what, status, o)
+			}
+		}
+		gate := llmtest.NewGate()
+		defer gate.Open()
+		s.model.Script(calls([]llmtest.Step{{Gate: gate}}, llmtest.Call(0, "call_9", "look", "{}"))...)
+		running := s.ok("POST", "/v1/responses", object{"conversation": c, "background": true, "input": "Again.", "tools": []object{look}})
+		if status, o := s.do("POST", "/v1/responses", object{"conversation": c, "input": []object{output("call_9")}}); status != 400 || o.str("error", "code") != "conversation_locked" {
+			t.Errorf("while the reply with the call is written: %d %v", status, o)
+		}
+		if status, o := s.do("POST", "/v1/responses", object{"previous_response_id": running.str("id"), "input": []object{output("call_9")}}); status != 400 || o.str("error", "code") != "response_in_progress" {
+			t.Errorf("after the reply with the call while it is written: %d %v", status, o)
+		}
 	})
 }
 
