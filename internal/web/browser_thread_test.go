@@ -2,8 +2,14 @@ package web_test
 
 import (
 	"encoding/json"
+	"fmt"
+	"strings"
 	"testing"
 
+	"github.com/chromedp/cdproto/input"
+	"github.com/chromedp/chromedp"
+
+	"git.georgsen.dk/hwlab/internal/llm/llmtest"
 	"git.georgsen.dk/hwlab/internal/testrecord"
 )
 
@@ -56,7 +62,7 @@ func TestNothingFlickers(t *testing.T) {
 				'- [ ] open', '- [x] done', '[l](http://x.test)', '[', '1986. A year', '-5 degrees', '*lean* text', '<div>'];
 			let seed = innerWidth;
 			const random = (n) => (seed = (seed * 1103515245 + 12345) % 2147483648, Math.floor(seed / 2147483648 * n));
-			const made = Array.from({ length: 300 }, () => Array.from({ length: 2 + random(7) }, () => lines[random(lines.length)]).join('\n'));
+			const made = Array.from({ length: 150 }, () => Array.from({ length: 2 + random(7) }, () => lines[random(lines.length)]).join('\n'));
 			for (const text of [...` + string(texts) + `, ...made]) for (const size of [1, 3]) {
 				const md = new Markdown();
 				host.replaceChildren(md.element);
@@ -82,6 +88,253 @@ func TestNothingFlickers(t *testing.T) {
 		b.wait("window.problems")
 		if problems := b.text("window.problems.slice(0, 12).join('\\n')"); problems != "" {
 			t.Errorf("%s problems, among them:\n%s", b.text("window.problems.length"), problems)
+		}
+	})
+}
+
+// gated is a reply that comes in parts: open lets the next part through.
+func gated(parts ...string) (steps []llmtest.Step, open func()) {
+	var gates []*llmtest.Gate
+	for _, part := range parts {
+		gate := llmtest.NewGate()
+		gates = append(gates, gate)
+		for i, text := range pieces(part, 40) {
+			step := llmtest.Step{Text: text}
+			if i == 0 {
+				step.Gate = gate
+			}
+			steps = append(steps, step)
+		}
+	}
+	last := llmtest.NewGate()
+	gates = append(gates, last)
+	steps = append(steps, llmtest.Step{Gate: last, Finish: "stop"})
+	return steps, func() {
+		gates[0].Open()
+		gates = gates[1:]
+	}
+}
+
+// paragraphs is n paragraphs, the last of which ends with the word end.
+func paragraphs(n int, end string) string {
+	return strings.Repeat("The pool is scrubbed on the first Sunday of the month, which takes about nine hours on these disks.\n\n", n) + end + "\n\n"
+}
+
+// still waits until an expression has given the same for 20 frames.
+func (b *tab) still(expression string) {
+	b.t.Helper()
+	b.text(`(() => { delete window.isStill; let last, same = 0;
+		const look = () => { const now = String(` + expression + `); same = now === last ? same + 1 : 0; last = now; same > 20 ? window.isStill = true : requestAnimationFrame(look); };
+		look(); })()`)
+	b.wait("window.isStill")
+}
+
+// wheel turns the wheel over the thread, and on a phone drags it with a finger.
+func (b *tab) wheel(by float64) {
+	b.t.Helper()
+	if b.text("innerWidth") != "390" {
+		if _, err := chromedp.Call(b.ctx, input.SynthesizeScrollGesture, input.SynthesizeScrollGestureParams{X: 700, Y: 400, YDistance: -by, Speed: 4000,
+			GestureSourceType: input.GestureSourceTypeMouse}); err != nil {
+			b.t.Fatal(err)
+		}
+		return
+	}
+	for i, kind := range []input.DispatchTouchEventType{input.DispatchTouchEventTypeTouchStart, input.DispatchTouchEventTypeTouchMove,
+		input.DispatchTouchEventTypeTouchMove, input.DispatchTouchEventTypeTouchMove, input.DispatchTouchEventTypeTouchEnd} {
+		points := []*input.TouchPoint{{X: 200, Y: 400 - by/2 + by*float64(3-i)/3}}
+		if kind == input.DispatchTouchEventTypeTouchEnd {
+			points = []*input.TouchPoint{}
+		}
+		if _, err := chromedp.Call(b.ctx, input.DispatchTouchEvent, input.DispatchTouchEventParams{Type: kind, TouchPoints: points}); err != nil {
+			b.t.Fatal(err)
+		}
+	}
+}
+
+const scrollTop = "document.querySelector('#scroller').scrollTop"
+
+// fromTop is how far an element is below the top of the view.
+func fromTop(element string) string {
+	return "Math.round(" + element + ".getBoundingClientRect().top - document.querySelector('#scroller').getBoundingClientRect().top)"
+}
+
+// A sent question stands 24 px below the top; the view follows the reply from where it reaches the end; who scrolls up stays
+// there to the pixel, and nothing on the page shifts.
+func TestOnlyAPersonMovesTheView(t *testing.T) {
+	widths(t, func(t *testing.T, b *tab) {
+		s := newServer(t, testrecord.SQLite(t), "", "")
+		s.model.Script(llmtest.Say(paragraphs(12, "An earlier reply."))...)
+		steps, more := gated(paragraphs(1, "one"), paragraphs(20, "two"), paragraphs(20, "three")+rich, paragraphs(6, "four"), paragraphs(9, "five"))
+		s.model.Script(steps...)
+		b.open(s.url("/"))
+		b.send("First")
+		b.settled(2)
+		b.send("Second")
+		question := "document.querySelectorAll('article.user')[1]"
+		b.wait("document.querySelectorAll('article').length === 4")
+		b.still(fromTop(question))
+		if got := b.text(fromTop(question)); got != "24" {
+			t.Errorf("the question is %s px below the top", got)
+		}
+		b.text("window.shifts = [], new PerformanceObserver((list) => list.getEntries().forEach((e) => window.shifts.push(e.value + ' ' + e.sources.map((s) => (s.node?.outerHTML || s.node?.data || '').slice(0, 80))))).observe({ type: 'layout-shift' })")
+		more()
+		b.waitText("one")
+		b.still(fromTop(question))
+		if got := b.text(fromTop(question)); got != "24" {
+			t.Errorf("when the reply begins, the question is %s px below the top", got)
+		}
+		more()
+		b.waitText("two")
+		atEnd := "Math.abs(document.querySelector('#thread').getBoundingClientRect().bottom + 24 - document.querySelector('#scroller').getBoundingClientRect().bottom) < 2"
+		b.wait(atEnd)
+
+		b.wheel(-400)
+		b.still(scrollTop)
+		before := b.text(scrollTop)
+		if b.text(atEnd) == "true" {
+			t.Error("the wheel did not move the view")
+		}
+		more()
+		b.waitText("order a spare")
+		b.wait("document.querySelector('.hljs-comment')")
+		b.still(scrollTop)
+		if got := b.text(scrollTop); b.text(fmt.Sprintf("Math.abs(%s - %s) <= 1", got, before)) != "true" {
+			t.Errorf("the view was moved from %s to %s", before, got)
+		}
+
+		b.click(button("To the end"))
+		b.wait(atEnd)
+		more()
+		b.waitText("four")
+		b.wait(atEnd)
+		more()
+		b.waitText("five")
+		b.wait(atEnd)
+		b.still(scrollTop)
+		before, last := b.text(scrollTop), b.text(fromTop("document.querySelector('.md > :last-child')"))
+		more()
+		b.settled(4)
+		b.wait("document.querySelector('article:last-child .facts time')")
+		b.still(scrollTop)
+		if got := b.text(scrollTop); got != before || b.text(fromTop("document.querySelector('.md > :last-child')")) != last {
+			t.Errorf("the end of the reply moved the view from %s to %s", before, got)
+		}
+		if got := b.text("window.shifts.join('\\n')"); got != "" {
+			t.Errorf("shifted:\n%s", got)
+		}
+	})
+}
+
+// copied is what a button puts on the clipboard.
+func (b *tab) copied(button string) string {
+	b.t.Helper()
+	b.text("(DataTransfer.prototype.setData = (type, text) => window.copied = text, delete window.copied)")
+	b.click(button)
+	b.wait("'copied' in window")
+	return b.text("window.copied")
+}
+
+// login signs in at an origin that is no secure context.
+func (b *tab) login(s *server) {
+	b.t.Helper()
+	b.open(s.lan("/"))
+	b.wait("location.pathname === '/login'")
+	b.do(chromedp.SendKeys(chromedp.CSS("#password"), s.pass+"\r"))
+	b.wait("location.pathname === '/'")
+}
+
+func TestCodeIsCopiedAsItWasWritten(t *testing.T) {
+	widths(t, func(t *testing.T, b *tab) {
+		s := newServer(t, testrecord.SQLite(t), "correct horse", "")
+		code := "#!/bin/bash\n\tfor disk in sd{a,b};  do # tab & spaces\n\n    smartctl -a \"/dev/$disk\" | grep -c '<&>'\ndone" + strings.Repeat("\necho line", 80)
+		steps, more := gated("```bash\n"+code[:120], code[120:], "\n```\n\nDone.")
+		s.model.Script(steps...)
+		b.login(s)
+		if b.text("isSecureContext") != "false" {
+			t.Error("this should not be a secure context")
+		}
+		b.send("A script")
+		more()
+		b.waitText(code[100:118])
+		b.text("window.node = document.querySelector('pre > code').firstChild")
+		b.wait("document.querySelector('pre > code').textContent === " + quoted(code[:120]))
+		if got := b.copied(button("Copy code")); got != code[:120] {
+			t.Errorf("in mid-stream this was copied:\n%s", got)
+		}
+		more()
+		b.wait("document.querySelector('pre > code').textContent === " + quoted(code))
+		if b.text("document.querySelector('pre > code').firstChild === window.node && document.querySelector('pre > code').childNodes.length") != "1" {
+			t.Error("the open fence did not only take text")
+		}
+		// In the middle of the code its header, with the button, stands at the top of the view.
+		b.wheel(-300)
+		b.still(scrollTop)
+		bar := "document.querySelector('.code-bar')"
+		if got := b.text(fromTop(bar)); got != "0" {
+			t.Errorf("the header is %s px below the top", got)
+		}
+		more()
+		b.waitText("Done.")
+		b.wait("document.querySelector('pre .hljs-built_in')")
+		if got := b.text(fromTop(bar)); got != "0" {
+			t.Errorf("at its end the header is %s px below the top", got)
+		}
+		if got := b.copied("document.querySelector('.code-bar button')"); got != code {
+			t.Errorf("this was copied:\n%s", got)
+		}
+		more()
+		b.settled(2)
+		if got, want := b.copied(in(1, "Copy reply")), "```bash\n"+code+"\n```\n\nDone."; got != want {
+			t.Errorf("this was copied of the reply:\n%s", got)
+		}
+	})
+}
+
+func quoted(text string) string {
+	data, _ := json.Marshal(text)
+	return string(data)
+}
+
+// What is selected stays selected while the reply goes on, in the block that grows too, and when it ends.
+func TestASelectionStays(t *testing.T) {
+	widths(t, func(t *testing.T, b *tab) {
+		for _, c := range []struct{ name, first, selected, rest string }{
+			{"settled", "The first one.\n\nThe second", "first one", " one.\n\nThird."},
+			{"open", "Look at **the second disk", "second disk", "** and *then* the `third`.\n\nMore."},
+			{"half a link", "See [the manual of it", "manual", "](http://example.test/x) for more.\n\nMore."},
+			{"item", "- one\n- two with __emphasis", "emphasis", "__ in *it*\n- three\n"},
+			{"cell", "| a | b |\n|---|---|\n| some **bold", "bold", "** text | 2 |\n| 3 | 4 |\n"},
+			{"code", "```sh\nzfs list tank", "list", "\n# more\n```\n\nEnd."},
+		} {
+			s := newServer(t, testrecord.SQLite(t), "", "")
+			steps, more := gated(c.first, c.rest)
+			s.model.Script(steps...)
+			b.open(s.url("/"))
+			b.send("Tell me")
+			more()
+			b.waitText(c.selected)
+			b.text(`(() => {
+				const walk = document.createTreeWalker(document.querySelector('.body'), NodeFilter.SHOW_TEXT);
+				while (walk.nextNode()) {
+					const at = walk.currentNode.data.indexOf(` + quoted(c.selected) + `);
+					if (at >= 0) getSelection().setBaseAndExtent(walk.currentNode, at, walk.currentNode, at + ` + fmt.Sprint(len(c.selected)) + `);
+				}
+			})()`)
+			more()
+			more()
+			b.settled(2)
+			b.wait("document.querySelector('article:last-child .facts time')")
+			if got := b.text("getSelection().toString()"); got != c.selected {
+				t.Errorf("%s: %q is selected, not %q", c.name, got, c.selected)
+			}
+			// Once it is let go, all is shown.
+			b.text("getSelection().removeAllRanges()")
+			b.wait(`(async () => {
+				const { Markdown } = await import('/ui/js/markdown.js');
+				const md = new Markdown();
+				md.finish(` + quoted(c.first+c.rest) + `);
+				window.same = md.element.innerText.replace(/\s+/g, ' ').trim() === document.querySelector('.md').textContent.replace(/\s+/g, ' ').trim();
+			})() && window.same`)
 		}
 	})
 }

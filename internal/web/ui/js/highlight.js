@@ -89,8 +89,8 @@ async function work() {
   }
 }
 
-/** @param {HTMLElement} el */
-function holdsSelection(el) {
+/** @param {Node} el */
+export function holdsSelection(el) {
   const selection = document.getSelection();
   return !!selection && !selection.isCollapsed && selection.containsNode(el, true);
 }

@@ -7,7 +7,7 @@
  */
 import { Lexer, Marked } from "../lib/marked.js";
 import { copyButton, h } from "./dom.js";
-import { highlight } from "./highlight.js";
+import { highlight, holdsSelection } from "./highlight.js";
 import { closeInline, heldLength } from "./hold.js";
 
 /** @typedef {import("../lib/marked.js").Token} Token */
@@ -132,7 +132,9 @@ function reconcile(parent, shown, tokens, open) {
     const old = shown[i];
     if (old && old.kind === kindOf(token)) {
       if (old.raw !== token.raw || old.open !== grows) {
-        update(old, token, grows);
+        const change = () => update(old, token, grows);
+        if (LINES.has(old.kind)) unlessSelected(old.node, change);
+        else change();
         old.raw = token.raw;
         old.open = grows;
       }
@@ -330,6 +332,32 @@ function wholeParagraphs(tokens) {
   return [{ ...text, raw: box.raw + text.raw, tokens: [box, ...(text.tokens ?? [])] }, ...rest];
 }
 
+/** Kinds that hold a line of text; what is selected in one stays selected. */
+const LINES = new Set(["paragraph", "h1", "h2", "h3", "h4", "h5", "h6"]);
+
+/** @type {Map<Node, () => void>} the last change to each element that waits for its selection to go */
+const waiting = new Map();
+
+/**
+ * Changes what an element shows, once nothing in it is selected.
+ * @param {Node} node
+ * @param {() => void} change
+ */
+function unlessSelected(node, change) {
+  if (holdsSelection(node)) {
+    if (waiting.size === 0) document.addEventListener("selectionchange", release);
+    waiting.set(node, change);
+  } else {
+    waiting.delete(node);
+    change();
+  }
+}
+
+function release() {
+  for (const [node, change] of waiting) unlessSelected(node, change);
+  if (waiting.size === 0) document.removeEventListener("selectionchange", release);
+}
+
 /**
  * Changes a text node at its end only, where that is enough.
  * @param {Text} node
@@ -432,7 +460,7 @@ function updateTable(shown, token) {
         inner: [],
         rows: [],
       };
-      made.inner = reconcile(made.node, made.inner, cell.tokens, false);
+      unlessSelected(made.node, () => (made.inner = reconcile(made.node, made.inner, cell.tokens, false)));
       made.raw = cell.text;
       shown.rows[i][j] = made;
     });
