@@ -8,6 +8,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
 	"testing"
 
@@ -138,6 +139,47 @@ func TestImportOfOthers(t *testing.T) {
 	run(t, dir, nil, "", "import", "logs.db").ended(t, 0, `imported 2 conversations`)
 	run(t, dir, nil, "", "import", "data/hwlab.db").ended(t, 1, `no export`)
 	run(t, dir, nil, "", "verify").ended(t, 0, `verified 6 conversations`)
+}
+
+// Of a file that is damaged half-way what is whole is taken, whatever wrote it, and the rest is named by its place.
+func TestImportOfHalfAFile(t *testing.T) {
+	dir := t.TempDir()
+	for _, name := range []string{"chatgpt.json", "open-webui.json", "llama.cpp.json", "claude.json"} {
+		text, err := os.ReadFile(filepath.Join("..", "..", "internal", "archive", "testdata", name))
+		if err != nil {
+			t.Fatal(err)
+		}
+		one := strings.TrimSuffix(strings.TrimPrefix(strings.TrimSpace(string(text)), "["), "]")
+		half := "[" + one + "," + one[:len(one)/2]
+		run(t, dir, nil, half, "import", "-").ended(t, 1, `^-: conversation 2: the file is damaged from here on, after byte \d+.*\nimported 1 conversation`)
+		run(t, dir, nil, half, "import", "-").ended(t, 1, `^-: conversation 2: (.*\n)*imported 0 .*1 were there already`)
+		run(t, dir, nil, string(text), "import", "-").ended(t, 0, `imported 0 .*1 were there already`)
+	}
+	run(t, dir, nil, "", "verify").ended(t, 0, `verified 4 conversations`)
+}
+
+// A conversation with an id that another one has is named by its place and left out; the rest goes on.
+func TestImportOfAnIDThatIsTaken(t *testing.T) {
+	here, there := t.TempDir(), t.TempDir()
+	has := fill(t, here, 1)[0]
+	all := run(t, here, nil, "", "export")
+	taken := regexp.MustCompile(`"message":\{"id":"([0-9a-f-]+)"`).FindStringSubmatch(all.out)[1]
+	wants := slices.Sorted(slices.Values(fill(t, there, 3)))[1]
+	db, _ := recordOf(t, there, nil)
+	if _, err := db.ExecContext(t.Context(), `UPDATE messages SET id = ?1 WHERE conversation_id = ?2 AND seq = 2`, taken, wants); err != nil {
+		t.Fatal(err)
+	}
+	db.Close()
+	other := run(t, there, nil, "", "export")
+	eachEngine(t, func(t *testing.T, settings ...string) {
+		dir := t.TempDir()
+		run(t, dir, settings, all.out, "import", "-").ended(t, 0, `imported 1`)
+		for _, added := range []string{`imported 2 conversations with 4 messages`, `imported 0 .*2 were there already`} {
+			run(t, dir, settings, other.out, "import", "-").ended(t, 1, `^-: line 6: conversation `+wants+` was not taken: its message or reply `+taken+
+				` is one of conversation `+has+` already\n`+added)
+		}
+		run(t, dir, settings, "", "verify").ended(t, 0, `verified 3 conversations with 6 messages`)
+	})
 }
 
 func TestCopyBetweenEngines(t *testing.T) {

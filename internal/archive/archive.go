@@ -23,7 +23,7 @@ import (
 // Record is what a record needs to be read and written.
 type Record interface {
 	Source
-	Restore(ctx context.Context, rows iter.Seq[store.ArchiveRow]) (there []string, err error)
+	Restore(ctx context.Context, rows iter.Seq[store.ArchiveRow]) (store.Restored, error)
 	IndexPending(ctx context.Context, limit int) (int, error)
 	DeleteConversation(ctx context.Context, id string) error
 }

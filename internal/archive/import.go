@@ -69,7 +69,7 @@ func take(ctx context.Context, to Record, from origin, o Options) (Result, error
 		var batch []taken
 		var failed error
 		began, size, rows := time.Now(), 0, 0
-		there, err := to.Restore(ctx, func(yield func(store.ArchiveRow) bool) {
+		done, err := to.Restore(ctx, func(yield func(store.ArchiveRow) bool) {
 			e := newEncoder()
 			for rows < batchRows && size < batchBytes && (rows == 0 || time.Since(began) < batchTime) {
 				if failed = ctx.Err(); failed != nil {
@@ -123,10 +123,19 @@ func take(ctx context.Context, to Record, from origin, o Options) (Result, error
 		for _, t := range batch {
 			added[t.end.ID]++
 		}
-		for _, id := range there {
+		for _, id := range done.There {
 			added[id]--
 		}
 		for _, t := range batch {
+			if clash, is := done.Clashes[t.end.ID]; is {
+				result.Failed++
+				what := fmt.Sprintf("its message or reply %s is one of conversation %s already", clash.ID, clash.Of)
+				if clash.Of == t.end.ID {
+					what = fmt.Sprintf("two of its messages or replies have the id %s", clash.ID)
+				}
+				o.Problem(t.place, fmt.Sprintf("conversation %s was not taken: %s", t.end.ID, what))
+				continue
+			}
 			if added[t.end.ID] > 0 {
 				added[t.end.ID]--
 				result.Added++

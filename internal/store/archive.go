@@ -7,11 +7,13 @@ import (
 	"errors"
 	"fmt"
 	"iter"
+	"maps"
 	"slices"
 	"strings"
 	"time"
 
 	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgconn"
 )
 
 // The record as rows that another record takes: ids, order, times, branches, replies and their logs, nothing left out. A reply
@@ -331,12 +333,24 @@ func AddUnsettled(list []Unsettled, u Unsettled, d Delta) []Unsettled {
 	return list
 }
 
+// Restored says what was not added by a restoration.
+type Restored struct {
+	There   []string         // conversations that were there; an id is here once for each time it was given
+	Clashes map[string]Clash // by conversation, those with an id that is taken
+}
+
+// Clash is an id that cannot be given again.
+type Clash struct {
+	ID string // of a message or reply
+	Of string // the conversation that has it; the one that was to be added, where it is in it twice
+}
+
 // Restore adds conversations as they were archived, all of rows in one transaction, and queues their messages to be indexed. A
-// conversation whose id the record has is left as it is and its id returned. Each row must have passed [ArchiveRow.Check]. It
-// holds no more than a few thousand rows in memory.
-func (s *Store) Restore(ctx context.Context, rows iter.Seq[ArchiveRow]) (there []string, err error) {
-	w := &restorer{}
-	err = pgx.BeginFunc(ctx, s.pool, func(tx pgx.Tx) error {
+// conversation whose id the record has is left as it is, and one with a message or reply whose id is taken is left out: what is
+// returned names them. Each row must have passed [ArchiveRow.Check]. It holds no more than a few thousand rows in memory.
+func (s *Store) Restore(ctx context.Context, rows iter.Seq[ArchiveRow]) (Restored, error) {
+	w := &restorer{Restored: Restored{Clashes: map[string]Clash{}}}
+	err := pgx.BeginFunc(ctx, s.pool, func(tx pgx.Tx) error {
 		for row := range rows {
 			if err := w.add(ctx, tx, row); err != nil {
 				return err
@@ -345,16 +359,16 @@ func (s *Store) Restore(ctx context.Context, rows iter.Seq[ArchiveRow]) (there [
 		return w.flush(ctx, tx)
 	})
 	if err != nil {
-		return nil, Wrap("restore", err)
+		return Restored{}, Wrap("restore", err)
 	}
-	return w.there, nil
+	return w.Restored, nil
 }
 
 // restorer gathers rows of a restoration.
 type restorer struct {
+	Restored
 	id      string // of the conversation that rows are of
-	skipped bool   // it was there, as a flush has found
-	there   []string
+	skipped bool   // it was there or has a clash, as a flush has found
 
 	conversations, messages, responses []restored
 	size                               int
@@ -383,7 +397,10 @@ func (w *restorer) add(ctx context.Context, tx pgx.Tx, row ArchiveRow) error {
 				return err
 			}
 		}
-		w.id, w.skipped = c.ID, false
+		w.id = c.ID
+		if _, w.skipped = w.Clashes[c.ID]; w.skipped {
+			return nil
+		}
 		w.conversations = append(w.conversations, restored{conversation: c.ID, columns: []any{c.ID, c.StartedAt, c.Model, c.Head, c.MessageCount, c.UpdatedAt, c.Title,
 			string(c.Metadata), c.Pinned, c.Archived, c.Listed}})
 		w.size += len(c.Metadata)
@@ -411,14 +428,93 @@ func (w *restorer) abandon(ctx context.Context, tx pgx.Tx) error {
 		return err
 	}
 	w.skipped = true
-	if _, err := tx.Exec(ctx, `DELETE FROM search_queue WHERE message_id IN (SELECT id FROM messages WHERE conversation_id = $1::uuid)`, w.id); err != nil {
-		return err
+	return w.remove(ctx, tx, []string{w.id})
+}
+
+// remove takes back what was written of conversations.
+func (w *restorer) remove(ctx context.Context, tx pgx.Tx, ids []string) error {
+	_, err := tx.Exec(ctx, `DELETE FROM search_queue WHERE message_id IN (SELECT id FROM messages WHERE conversation_id = ANY($1::uuid[]))`, ids)
+	if err == nil {
+		_, err = tx.Exec(ctx, `DELETE FROM conversations WHERE id = ANY($1::uuid[])`, ids)
 	}
-	_, err := tx.Exec(ctx, `DELETE FROM conversations WHERE id = $1::uuid`, w.id)
 	return err
 }
 
+// drop forgets the rows of conversations.
+func (w *restorer) drop(dropped func(conversation string) bool) {
+	of := func(r restored) bool { return dropped(r.conversation) }
+	w.conversations, w.messages, w.responses = slices.DeleteFunc(w.conversations, of), slices.DeleteFunc(w.messages, of), slices.DeleteFunc(w.responses, of)
+}
+
 func (w *restorer) flush(ctx context.Context, tx pgx.Tx) error {
+	for {
+		if err := w.leaveThere(ctx, tx); err != nil {
+			return err
+		}
+		// The savepoint is for the case that an id is taken, which is not looked for before.
+		err := pgx.BeginFunc(ctx, tx, func(tx pgx.Tx) error { return w.insert(ctx, tx) })
+		var pg *pgconn.PgError
+		if errors.As(err, &pg) && pg.Code == codeUniqueViolation {
+			if found, findErr := w.findClashes(ctx, tx); findErr != nil {
+				return findErr
+			} else if found || pg.ConstraintName == "conversations_pkey" { // somebody else has just added it
+				continue
+			}
+		}
+		w.conversations, w.messages, w.responses, w.size = nil, nil, nil, 0
+		return err
+	}
+}
+
+// findClashes leaves out the conversations with ids that are taken and reports whether there are any.
+func (w *restorer) findClashes(ctx context.Context, tx pgx.Tx) (bool, error) {
+	clashes := map[string]Clash{}
+	if err := find(ctx, tx, clashes, w.messages, `SELECT id::text, conversation_id::text FROM messages WHERE id = ANY($1::uuid[])`); err != nil {
+		return false, err
+	}
+	if err := find(ctx, tx, clashes, w.responses, `SELECT id::text, conversation_id::text FROM responses WHERE id = ANY($1::uuid[])`); err != nil {
+		return false, err
+	}
+	maps.Copy(w.Clashes, clashes)
+	w.drop(func(id string) bool { _, out := clashes[id]; return out })
+	if _, out := clashes[w.id]; out {
+		w.skipped = true
+	}
+	return len(clashes) > 0, w.remove(ctx, tx, slices.Collect(maps.Keys(clashes)))
+}
+
+// find adds to clashes what of rows has an id that is taken, as the query says, or that an earlier one has.
+func find(ctx context.Context, tx pgx.Tx, clashes map[string]Clash, rows []restored, query string) error {
+	ids, taken := make([]string, len(rows)), map[string]string{}
+	for i, r := range rows {
+		ids[i] = r.columns[0].(string)
+	}
+	found, err := tx.Query(ctx, query, ids)
+	if err != nil {
+		return err
+	}
+	var id, of string
+	if _, err := pgx.ForEachRow(found, []any{&id, &of}, func() error {
+		taken[id] = of
+		return nil
+	}); err != nil {
+		return err
+	}
+	for i, r := range rows {
+		if _, out := clashes[r.conversation]; out {
+			continue
+		}
+		if of, is := taken[ids[i]]; is {
+			clashes[r.conversation] = Clash{ids[i], of}
+		} else {
+			taken[ids[i]] = r.conversation
+		}
+	}
+	return nil
+}
+
+// leaveThere leaves the conversations alone that the record has.
+func (w *restorer) leaveThere(ctx context.Context, tx pgx.Tx) error {
 	if len(w.conversations) > 0 {
 		ids := make([]string, len(w.conversations))
 		for i, c := range w.conversations {
@@ -434,11 +530,14 @@ func (w *restorer) flush(ctx context.Context, tx pgx.Tx) error {
 			for _, id := range there {
 				set[id] = true
 			}
-			known := func(r restored) bool { return set[r.conversation] }
-			w.conversations, w.messages, w.responses = slices.DeleteFunc(w.conversations, known), slices.DeleteFunc(w.messages, known), slices.DeleteFunc(w.responses, known)
-			w.there, w.skipped = append(w.there, there...), set[w.id]
+			w.drop(func(id string) bool { return set[id] })
+			w.There, w.skipped = append(w.There, there...), set[w.id]
 		}
 	}
+	return nil
+}
+
+func (w *restorer) insert(ctx context.Context, tx pgx.Tx) error {
 	for _, t := range []struct {
 		name, columns string
 		rows          []restored
@@ -461,7 +560,6 @@ func (w *restorer) flush(ctx context.Context, tx pgx.Tx) error {
 			queued = append(queued, m.columns[0].(string))
 		}
 	}
-	w.conversations, w.messages, w.responses, w.size = nil, nil, nil, 0
 	if len(queued) == 0 {
 		return nil
 	}

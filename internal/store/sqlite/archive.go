@@ -2,8 +2,11 @@ package sqlite
 
 import (
 	"context"
+	"errors"
 	"iter"
 	"time"
+
+	codes "modernc.org/sqlite/lib"
 
 	"git.georgsen.dk/hwlab/internal/store"
 )
@@ -89,10 +92,27 @@ func (s *Store) ArchiveConversation(ctx context.Context, id string, f func(store
 }
 
 // Restore adds conversations as they were archived, all of rows in one transaction. A conversation whose id the record has is left
-// as it is and its id returned. Each row must have passed [store.ArchiveRow.Check]. Nothing else is written meanwhile.
-func (s *Store) Restore(ctx context.Context, rows iter.Seq[store.ArchiveRow]) (there []string, err error) {
-	err = s.write(ctx, func(t tx) error {
+// as it is, and one with a message or reply whose id is taken is left out: what is returned names them. Each row must have passed
+// [store.ArchiveRow.Check]. Nothing else is written meanwhile.
+func (s *Store) Restore(ctx context.Context, rows iter.Seq[store.ArchiveRow]) (store.Restored, error) {
+	done := store.Restored{Clashes: map[string]store.Clash{}}
+	err := s.write(ctx, func(t tx) error {
 		id, skipped := "", true
+		abandon := func() error {
+			skipped = true
+			if err := t.unindex(`conversation_id = ?`, id); err != nil {
+				return err
+			}
+			_, err := t.exec(`DELETE FROM conversations WHERE id = ?`, id)
+			return err
+		}
+		clash := func(taken, of string, err error) error {
+			if of == "" {
+				return err // it was something else
+			}
+			done.Clashes[id] = store.Clash{ID: taken, Of: of}
+			return abandon()
+		}
 		for row := range rows {
 			if err := ctx.Err(); err != nil {
 				return err
@@ -101,21 +121,25 @@ func (s *Store) Restore(ctx context.Context, rows iter.Seq[store.ArchiveRow]) (t
 			switch {
 			case row.Abandon:
 				if !skipped {
-					skipped = true
-					if err = t.unindex(`conversation_id = ?`, id); err == nil {
-						_, err = t.exec(`DELETE FROM conversations WHERE id = ?`, id)
-					}
+					err = abandon()
 				}
 			case row.Conversation != nil:
 				id = row.Conversation.ID
+				if _, skipped = done.Clashes[id]; skipped {
+					break
+				}
 				if skipped, err = t.restoreConversation(*row.Conversation); skipped {
-					there = append(there, id)
+					done.There = append(done.There, id)
 				}
 			case skipped:
 			case row.Message != nil:
-				err = t.restoreMessage(id, *row.Message)
+				if err = t.restoreMessage(id, *row.Message); constraint(err) {
+					err = clash(row.Message.ID, t.owner(`SELECT conversation_id FROM messages WHERE id = ?`, row.Message.ID), err)
+				}
 			case row.Response != nil:
-				err = t.restoreResponse(id, *row.Response)
+				if err = t.restoreResponse(id, *row.Response); constraint(err) {
+					err = clash(row.Response.ID, t.owner(`SELECT conversation_id FROM responses WHERE id = ?`, row.Response.ID), err)
+				}
 			}
 			if err != nil {
 				return err
@@ -124,9 +148,21 @@ func (s *Store) Restore(ctx context.Context, rows iter.Seq[store.ArchiveRow]) (t
 		return nil
 	})
 	if err != nil {
-		return nil, wrap("restore", err)
+		return store.Restored{}, wrap("restore", err)
 	}
-	return there, nil
+	return done, nil
+}
+
+// constraint reports whether SQLite refused a row for what else there is.
+func constraint(err error) bool {
+	var e *engineError
+	return errors.As(err, &e) && e.primary() == codes.SQLITE_CONSTRAINT
+}
+
+// owner is the conversation that the query finds for an id, or "".
+func (t tx) owner(query, id string) (conversation string) {
+	t.get(query, []any{id}, &conversation) // the row's own error says what is wrong where this one fails
+	return conversation
 }
 
 // restoreConversation says whether the conversation was there.

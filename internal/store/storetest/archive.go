@@ -19,7 +19,7 @@ var archiveTests = []test{
 	{"ManyRows", archiveManyRows},
 	{"AReplyThatRuns", archiveRunning},
 	{"Ids", archiveIDs},
-	{"RefusedWhole", archiveRefused},
+	{"AnIDThatIsTaken", archiveTaken},
 }
 
 // Grow makes a listed or unlisted conversation of drawn turns, branches, replies of every end, deletions and titles.
@@ -87,11 +87,11 @@ func (r *record) archived(t tb, conversation string) (rows []store.ArchiveRow) {
 
 func (r *record) restore(t tb, rows []store.ArchiveRow) (there []string) {
 	t.Helper()
-	there, err := r.Restore(r.ctx, slices.Values(rows))
-	if err != nil {
-		t.Fatalf("Restore: %v", err)
+	done, err := r.Restore(r.ctx, slices.Values(rows))
+	if err != nil || len(done.Clashes) > 0 {
+		t.Fatalf("Restore: %+v, %v", done, err)
 	}
-	return there
+	return done.There
 }
 
 func archiveRestored(t *testing.T, r *record) {
@@ -235,22 +235,85 @@ func archiveIDs(t *testing.T, r *record) {
 	fails(t, "the reader's own error", r.ArchiveConversation(r.ctx, want[0], func(store.ArchiveRow) error { return stop }), stop)
 }
 
-func archiveRefused(t *testing.T, r *record) {
-	first, second := r.create(t), r.create(t)
-	r.add(t, first, "user", "one")
-	r.add(t, second, "user", "two")
-	a, b := r.archived(t, first), r.archived(t, second)
-	for _, id := range []string{first, second} {
-		if err := r.DeleteConversation(r.ctx, id); err != nil {
+// A conversation with an id of another's, or twice the same, is left out and named, and the rest is taken.
+func archiveTaken(t *testing.T, r *record) {
+	f := r.join(t)
+	make := func(n int) (string, []store.ArchiveRow) {
+		conversation := r.create(t)
+		r.fill(t, conversation, n)
+		r.turn(t, store.NewResponse{Fence: f, ConversationID: conversation, Input: user("q")}, "a")
+		rows := r.archived(t, conversation)
+		if err := r.DeleteConversation(r.ctx, conversation); err != nil {
 			t.Fatal(err)
 		}
+		return conversation, rows
 	}
-	b[1].Message.ID = a[1].Message.ID
-	if _, err := r.Restore(r.ctx, slices.Values(append(a, b...))); err == nil {
-		t.Error("two messages of one id were kept")
+	there, thereRows := make(1)
+	same(t, "what was there", r.restore(t, thereRows), nil)
+	theirs := thereRows[1].Message.ID
+	first, firstRows := make(3)
+	mark := word()
+	firstRows[1].Message.Content = mark
+
+	var rows []store.ArchiveRow
+	want := map[string]store.Clash{}
+	bad := func(n int, spoil func(rows []store.ArchiveRow) store.Clash) {
+		id, list := make(n)
+		if c := spoil(list); c != (store.Clash{}) {
+			list[1].Message.Content = mark
+			want[id] = c
+		}
+		rows = append(rows, list...)
 	}
-	for _, id := range []string{first, second} {
-		_, err := r.Summary(r.ctx, id)
-		fails(t, "afterwards", err, store.ErrNotFound)
+	reply := func(rows []store.ArchiveRow) *store.ArchivedResponse { return rows[len(rows)-1].Response }
+	bad(2, func(rows []store.ArchiveRow) store.Clash { // of what the record has
+		rows[2].Message.ID = theirs
+		return store.Clash{ID: theirs, Of: there}
+	})
+	rows = append(rows, firstRows...)
+	bad(2, func(rows []store.ArchiveRow) store.Clash { // of another in the same batch
+		rows[2].Message.ID = firstRows[2].Message.ID
+		return store.Clash{ID: rows[2].Message.ID, Of: first}
+	})
+	bad(2, func([]store.ArchiveRow) store.Clash { return store.Clash{} }) // and a good one between
+	good := rows[len(rows)-1].Response.ID
+	bad(5000, func(rows []store.ArchiveRow) store.Clash { // twice, far apart
+		rows[4900].Message.ID = rows[3].Message.ID
+		return store.Clash{ID: rows[3].Message.ID, Of: rows[0].Conversation.ID}
+	})
+	bad(2, func(rows []store.ArchiveRow) store.Clash { // of a reply
+		reply(rows).ID = reply(thereRows).ID
+		return store.Clash{ID: reply(rows).ID, Of: there}
+	})
+	bad(2, func(rows []store.ArchiveRow) store.Clash { // of a reply in the same batch
+		reply(rows).ID = good
+		return store.Clash{ID: good}
+	})
+
+	r.sameState(t, there, func() {
+		done, err := r.Restore(r.ctx, slices.Values(rows))
+		if err != nil || len(done.There) > 0 || len(done.Clashes) != len(want) {
+			t.Fatalf("Restore: %+v, %v", done, err)
+		}
+		for id, c := range want {
+			got := done.Clashes[id]
+			if got.ID != c.ID || c.Of != "" && got.Of != c.Of {
+				t.Errorf("the clash of %s is %+v, not %+v", id, got, c)
+			}
+			_, err := r.Summary(r.ctx, id)
+			fails(t, "one with a clash", err, store.ErrNotFound)
+		}
+	})
+	if got := r.archived(t, first); !reflect.DeepEqual(got, firstRows) {
+		t.Errorf("the good one:\n got  %s\n want %s", spell(got), spell(firstRows))
+	}
+	equal(t, "found of all", len(r.search(t, mark)), 1)
+	r.drain(t)
+	equal(t, "found when it is indexed", len(r.search(t, mark)), 1)
+	got, _ := r.readLog(t, store.Response{ID: good}, 0)
+	r.whole(t, got.ConversationID, 0)
+	same(t, "once more", r.restore(t, firstRows), []string{first})
+	for _, id := range []string{first, there, got.ConversationID} {
+		r.remove(t, id)
 	}
 }

@@ -384,9 +384,7 @@ func heldAndImported(t *testing.T, r *record) {
 	r.hold(t, conversation, time.Hour)
 	restore := func() {
 		t.Helper()
-		if there, err := r.Restore(r.ctx, slices.Values(was)); err != nil || len(there) > 0 {
-			t.Fatalf("Restore: %v, %v", there, err)
-		}
+		same(t, "what was there", r.restore(t, was), nil)
 	}
 	restore()
 	c, err := r.UndoDeletion(r.ctx, conversation)

@@ -69,7 +69,7 @@ type Store interface {
 
 	ConversationIDs(ctx context.Context, after string, limit int) ([]string, error)
 	ArchiveConversation(ctx context.Context, id string, f func(store.ArchiveRow) error) error
-	Restore(ctx context.Context, rows iter.Seq[store.ArchiveRow]) (there []string, err error)
+	Restore(ctx context.Context, rows iter.Seq[store.ArchiveRow]) (store.Restored, error)
 
 	Info() store.Info
 	Close()
