@@ -25,6 +25,7 @@ type config struct {
 	OllamaHost    string
 	MaxRequest    string
 	Titles        string
+	URL           string
 }
 
 // setting is one thing that can be set. Secrets have no flag: a command line can be read by everybody on the machine.
@@ -47,6 +48,11 @@ func (c *config) settings() []setting {
 		{"max-request-mb", "HWLAB_MAX_REQUEST_MB", "32", "largest request that is read, in MiB", &c.MaxRequest},
 		{"titles", "HWLAB_TITLES", "on", "whether the model names a conversation after its first reply, on or off", &c.Titles},
 	}
+}
+
+// clientSettings are those of the commands that can work through a server elsewhere.
+func (c *config) clientSettings() []setting {
+	return []setting{{"", "HWLAB_URL", "", "the hwlab to work with, such as http://nas.lan:8080, instead of the record on this machine", &c.URL}}
 }
 
 // addFlags adds a flag for each setting that may have one.
@@ -75,7 +81,7 @@ func (c *config) load(flags *pflag.FlagSet) error {
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return errors.New(".env in the working directory cannot be read; its lines look like NAME=value") // the parser's own error quotes the line
 	}
-	for _, s := range c.settings() {
+	for _, s := range append(c.settings(), c.clientSettings()...) {
 		if s.flag != "" && flags.Changed(s.flag) {
 			continue
 		}

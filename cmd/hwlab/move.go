@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"net/http"
 	"net/url"
 	"os"
 	"path/filepath"
@@ -364,7 +365,11 @@ func findConversation(ctx context.Context, from archive.Source, text string) (st
 	case 1:
 		return ids[0], nil
 	}
-	return "", &usageError{fmt.Errorf("several conversations begin with %s", text)}
+	return "", severalError(text)
+}
+
+func severalError(text string) error {
+	return &usageError{fmt.Errorf("several conversations begin with %s", text)}
 }
 
 var errFound = errors.New("found")
@@ -395,6 +400,9 @@ func newProgress(out io.Writer, what string) *progress {
 }
 
 func isTerminal(f any) bool {
+	if out, ok := f.(stdout); ok {
+		f = out.file
+	}
 	file, ok := f.(*os.File)
 	if !ok {
 		return false
@@ -463,22 +471,34 @@ type notFoundError struct{ text string }
 
 func (e *notFoundError) Error() string { return "no conversation " + e.text }
 
+// exit ends the process with a code, and with text on standard error unless that is "".
+type exit struct {
+	code int
+	text string
+}
+
+func (e *exit) Error() string { return e.text }
+
 // exitCode is what the process ends with after err.
 func exitCode(err error) int {
+	var known *exit
 	var usage *usageError
 	var missing *notFoundError
 	var silent *noServerError
+	var refused *apiError
 	switch {
 	case err == nil:
 		return 0
+	case errors.As(err, &known):
+		return known.code
 	case errors.As(err, &usage):
 		return 2
-	case errors.As(err, &silent):
-		return 5
-	case errors.As(err, &missing), errors.Is(err, store.ErrNotFound):
-		return 3
 	case errors.Is(err, context.Canceled):
 		return 130
+	case errors.As(err, &refused) && refused.Status == http.StatusNotFound, errors.As(err, &missing), errors.Is(err, store.ErrNotFound):
+		return 3
+	case errors.As(err, &refused) && refused.Code == "model_not_found", errors.As(err, &silent):
+		return 5
 	}
 	return 1
 }

@@ -1,7 +1,6 @@
 package main
 
 import (
-	"bytes"
 	"cmp"
 	"context"
 	"encoding/json"
@@ -24,7 +23,7 @@ import (
 )
 
 // Reading needs no server: a reader opens the record beside it. What changes a record that a server holds is asked of that server,
-// which the lock file names.
+// which the lock file names. With HWLAB_URL all of it is asked of that one.
 
 // listed is a conversation as list --json writes it, a line each.
 type listed struct {
@@ -49,7 +48,7 @@ func newListCommand() *cobra.Command {
 		if limit < 1 {
 			return &usageError{errors.New("--limit is a number from 1")}
 		}
-		r, err := openSource(cmd.Context(), cfg)
+		r, err := openReader(cmd.Context(), cfg)
 		if err != nil {
 			return err
 		}
@@ -103,12 +102,12 @@ func newShowCommand() *cobra.Command {
 		Short: "Show a conversation, by its id or a unique beginning of it",
 		Args:  usage(cobra.ExactArgs(1)),
 	}, func(cmd *cobra.Command, args []string, cfg config) error {
-		r, err := openSource(cmd.Context(), cfg)
+		r, err := openReader(cmd.Context(), cfg)
 		if err != nil {
 			return err
 		}
 		defer r.Close()
-		id, err := findConversation(cmd.Context(), r, args[0])
+		id, err := r.Find(cmd.Context(), args[0])
 		if err != nil {
 			return err
 		}
@@ -168,7 +167,7 @@ func newHit(h store.Hit) hit {
 }
 
 // errNoHit ends a search that found nothing, as it does grep.
-var errNoHit = errors.New("nothing found")
+var errNoHit = &exit{code: 1}
 
 func newSearchCommand() *cobra.Command {
 	var asJSON, best bool
@@ -203,7 +202,7 @@ func newSearchCommand() *cobra.Command {
 		if limit < 1 {
 			return &usageError{errors.New("--limit is a number from 1")}
 		}
-		r, err := openSource(cmd.Context(), cfg)
+		r, err := openReader(cmd.Context(), cfg)
 		if err != nil {
 			return err
 		}
@@ -318,19 +317,25 @@ func newDeleteCommand() *cobra.Command {
 
 // change changes a conversation in the record, or where a server holds it, by a request to that server.
 func change(ctx context.Context, cfg config, name string, local func(r keeper, id string) error, method string, body any) error {
-	from, err := openSource(ctx, cfg)
+	from, err := openReader(ctx, cfg)
 	if err != nil {
 		return err
 	}
-	id, err := findConversation(ctx, from, name)
+	id, err := from.Find(ctx, name)
 	from.Close()
 	if err != nil {
 		return err
 	}
+	path := "/v1/conversations/conv_" + url.PathEscape(id)
+	if there, ok := from.(remote); ok {
+		return there.call(ctx, method, path, body, nil)
+	}
 	r, err := openKeeper(ctx, cfg)
 	var locked *sqlite.LockedError
 	if errors.As(err, &locked) && locked.URL != "" {
-		return ask(ctx, locked.URL, cfg.Password, method, "/v1/conversations/conv_"+url.PathEscape(id), body)
+		there := &client{base: locked.URL, password: cfg.Password}
+		defer there.http.CloseIdleConnections()
+		return there.call(ctx, method, path, body, nil)
 	}
 	if err != nil {
 		return err
@@ -338,49 +343,6 @@ func change(ctx context.Context, cfg config, name string, local func(r keeper, i
 	defer r.Close()
 	return local(r, id)
 }
-
-// ask sends a request to the server at base.
-func ask(ctx context.Context, base, password, method, path string, body any) error {
-	text, err := json.Marshal(body)
-	if err != nil {
-		return err
-	}
-	if body == nil {
-		text = nil
-	}
-	request, err := http.NewRequestWithContext(ctx, method, strings.TrimSuffix(base, "/")+path, bytes.NewReader(text))
-	if err != nil {
-		return err
-	}
-	request.Header.Set("Content-Type", "application/json")
-	if password != "" {
-		request.Header.Set("Authorization", "Bearer "+password)
-	}
-	client := http.Client{Timeout: time.Minute}
-	response, err := client.Do(request)
-	if err != nil {
-		return &noServerError{err}
-	}
-	defer response.Body.Close()
-	answer, err := io.ReadAll(io.LimitReader(response.Body, 1<<20))
-	if err != nil || response.StatusCode < 300 {
-		return err
-	}
-	var failed struct {
-		Error struct{ Message string }
-	}
-	_ = json.Unmarshal(answer, &failed)
-	err = fmt.Errorf("the server at %s: %s", base, cmp.Or(failed.Error.Message, response.Status))
-	if response.StatusCode == http.StatusNotFound {
-		err = errors.Join(err, store.ErrNotFound)
-	}
-	return err
-}
-
-// noServerError is a server that does not answer: exit code 5.
-type noServerError struct{ err error }
-
-func (e *noServerError) Error() string { return e.err.Error() }
 
 func writeJSON(w io.Writer, v any) error {
 	e := json.NewEncoder(w)

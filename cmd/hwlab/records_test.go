@@ -10,14 +10,17 @@ import (
 )
 
 func TestRecordCommands(t *testing.T) {
-	for _, serving := range []bool{false, true} {
-		name := map[bool]string{false: "without a server", true: "beside a server"}[serving]
+	for _, name := range []string{"without a server", "beside a server", "through HWLAB_URL"} {
 		t.Run(name, func(t *testing.T) {
 			dir := t.TempDir()
 			ids := fill(t, dir, 3)
 			settings := []string{"HWLAB_PASSWORD=sesame"}
-			if serving {
-				serveIn(t, dir, "HWLAB_DATA_DIR="+filepath.Join(dir, "data"), settings[0])
+			if name != "without a server" {
+				p := serveIn(t, dir, "HWLAB_DATA_DIR="+filepath.Join(dir, "data"), settings[0])
+				if name == "through HWLAB_URL" {
+					settings = append(settings, "HWLAB_URL="+p.url+"/")
+					dir = t.TempDir()
+				}
 			}
 			run := func(args ...string) ran { t.Helper(); return run(t, dir, settings, "", args...) }
 

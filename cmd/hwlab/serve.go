@@ -60,71 +60,39 @@ func serve(ctx context.Context, cfg config, out io.Writer, log *slog.Logger) (er
 	if err := web.CheckListen(cfg.Listen, cfg.Password); err != nil {
 		return err
 	}
-	maxRequest, err := cfg.maxRequest()
+	s, err := startServer(ctx, cfg, log)
 	if err != nil {
 		return err
 	}
-	titles, err := cfg.modelTitles()
-	if err != nil {
-		return err
-	}
-	id, err := claimServerID(cfg.DataDir)
-	if err != nil {
-		return err
-	}
-	defer id.Release()
-	kept, err := openRecord(ctx, cfg)
-	if err != nil {
-		return err
-	}
-	defer kept.Close()
-	for _, warning := range kept.Info().Warnings {
+	defer func() { err = errors.Join(err, s.stop(ctx)) }()
+	for _, warning := range s.kept.Info().Warnings {
 		log.Warn(warning)
 	}
-
-	notes := lab.New(cfg.LabDir, 0)
-	models, err := newCatalog(cfg, log, kept, notes)
-	if err != nil {
-		return err
-	}
-	defer models.Close()
-	replies, err := advisor.Start(ctx, advisor.Config{Record: kept, Models: models, Notes: notes, ServerID: id.ID, Log: log, Titles: titles})
-	if err != nil {
-		return err
-	}
-	defer func() {
-		stop, cancel := context.WithTimeout(context.WithoutCancel(ctx), stopTimeout)
-		defer cancel()
-		if stopErr := replies.Stop(stop); stopErr != nil {
-			err = errors.Join(err, fmt.Errorf("not all replies could be settled in time; the next start does it: %w", stopErr))
-		}
-	}()
 
 	listener, err := net.Listen("tcp", cfg.Listen)
 	if err != nil {
 		return fmt.Errorf("HWLAB_LISTEN: %w", err)
 	}
 	url := "http://" + listener.Addr().String()
-	if err := id.SetURL(url); err != nil {
+	if err := s.id.SetURL(url); err != nil {
 		return err
 	}
-	if s, ok := kept.(*sqlite.Store); ok {
-		if err := s.SetURL(url); err != nil {
+	if file, ok := s.kept.(*sqlite.Store); ok {
+		if err := file.SetURL(url); err != nil {
 			return err
 		}
 	}
-	v1 := api.New(api.Config{Record: kept, Advisor: replies, Models: models, Notes: notes, HasNotes: cfg.LabDir != "", Log: log, MaxRequest: maxRequest})
 	server := &http.Server{
-		Handler:           web.New(web.Config{API: v1, Password: cfg.Password}),
+		Handler:           web.New(web.Config{API: s.v1, Password: cfg.Password}),
 		ReadHeaderTimeout: 10 * time.Second,
 		IdleTimeout:       2 * time.Minute,
 		ErrorLog:          slog.NewLogLogger(log.Handler(), slog.LevelWarn),
 	}
 	fmt.Fprintf(out, "listening  %s\n", url)
-	fmt.Fprintf(out, "database   %s, %s\n", kept.Info().Engine, kept.Info().Detail)
+	fmt.Fprintf(out, "database   %s, %s\n", s.kept.Info().Engine, s.kept.Info().Detail)
 	go func() { // looking for models takes as long as they take to answer; the page is there meanwhile
-		printModels(ctx, out, models)
-		printNotes(ctx, out, log, notes)
+		printModels(ctx, out, s.models)
+		printNotes(ctx, out, log, s.notes)
 	}()
 
 	served := make(chan error, 1)
@@ -137,11 +105,81 @@ func serve(ctx context.Context, cfg config, out io.Writer, log *slog.Logger) (er
 	fmt.Fprintln(out, "stopping   settling the replies that are being written")
 	stop, cancel := context.WithTimeout(context.WithoutCancel(ctx), stopTimeout)
 	defer cancel()
-	settled := replies.Stop(stop) // first, so that their readers see the end
+	settled := s.replies.Stop(stop) // first, so that their readers see the end
 	if err := server.Shutdown(stop); err != nil {
 		server.Close()
 	}
 	return settled
+}
+
+// ownServer is the record, the models and who writes the replies: a server but for the listening.
+type ownServer struct {
+	id      *serverID
+	kept    record
+	notes   *lab.Lab
+	models  *llm.Catalog
+	replies *advisor.Advisor
+	v1      http.Handler
+}
+
+// startServer starts what is configured. It must be stopped.
+func startServer(ctx context.Context, cfg config, log *slog.Logger) (_ *ownServer, err error) {
+	maxRequest, err := cfg.maxRequest()
+	if err != nil {
+		return nil, err
+	}
+	titles, err := cfg.modelTitles()
+	if err != nil {
+		return nil, err
+	}
+	s := &ownServer{notes: lab.New(cfg.LabDir, 0)}
+	defer func() {
+		if err != nil {
+			s.close()
+		}
+	}()
+	if s.id, err = claimServerID(cfg.DataDir); err != nil {
+		return nil, err
+	}
+	kept, err := openRecord(ctx, cfg)
+	if err != nil {
+		return nil, err
+	}
+	s.kept = kept
+	if s.models, err = newCatalog(cfg, log, s.kept, s.notes); err != nil {
+		return nil, err
+	}
+	s.replies, err = advisor.Start(ctx, advisor.Config{Record: s.kept, Models: s.models, Notes: s.notes, ServerID: s.id.ID, Log: log, Titles: titles})
+	if err != nil {
+		return nil, err
+	}
+	s.v1 = api.New(api.Config{Record: s.kept, Advisor: s.replies, Models: s.models, Notes: s.notes, HasNotes: cfg.LabDir != "", Log: log, MaxRequest: maxRequest})
+	return s, nil
+}
+
+// stop settles what is being written and closes everything.
+func (s *ownServer) stop(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), stopTimeout)
+	defer cancel()
+	err := s.replies.Stop(ctx)
+	s.close()
+	if err != nil {
+		return fmt.Errorf("not all replies could be settled in time; the next start does it: %w", err)
+	}
+	return nil
+}
+
+// close closes what was opened.
+func (s *ownServer) close() {
+	if s.models != nil {
+		s.models.Close()
+	}
+	if s.kept != nil {
+		s.kept.Close()
+	}
+	if s.id != nil {
+		s.id.Release()
+	}
 }
 
 // openRecord opens the database that is configured and brings its schema up to date.

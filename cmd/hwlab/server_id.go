@@ -1,7 +1,6 @@
 package main
 
 import (
-	"cmp"
 	"errors"
 	"fmt"
 	"io"
@@ -37,8 +36,7 @@ func claimServerID(dir string) (*serverID, error) {
 		if errors.Is(err, syscall.EWOULDBLOCK) {
 			text, _ := io.ReadAll(file)
 			_, url, _ := strings.Cut(strings.TrimSpace(string(text)), "\n")
-			return nil, fmt.Errorf("another hwlab is running with the data directory %s and serves %s; stop it, or give this one its own with HWLAB_DATA_DIR",
-				dir, cmp.Or(url, "soon"))
+			return nil, &inUseError{dir, url}
 		}
 		return nil, fmt.Errorf("HWLAB_DATA_DIR: lock %s: %w", file.Name(), err)
 	}
@@ -61,6 +59,20 @@ func claimServerID(dir string) (*serverID, error) {
 		return nil, err
 	}
 	return s, nil
+}
+
+// inUseError is a data directory that another process has.
+type inUseError struct {
+	dir string
+	url string // where it serves; "" while it does not
+}
+
+func (e *inUseError) Error() string {
+	if e.url == "" {
+		return fmt.Sprintf("another hwlab, which does not serve, is running with the data directory %s; wait for its end, "+
+			"or start hwlab serve instead of it, which many can use at once", e.dir)
+	}
+	return fmt.Sprintf("another hwlab is running with the data directory %s and serves %s; stop it, or give this one its own with HWLAB_DATA_DIR", e.dir, e.url)
 }
 
 // SetURL writes where this process serves, for who finds the directory in use.
