@@ -558,6 +558,11 @@ func (s *Store) UpdateConversation(ctx context.Context, id string, change Conver
 // DeleteConversation erases a conversation: its messages, replies, their logs and its part of the search index. It
 // returns ErrNotFound when there is none, so of two concurrent calls one succeeds.
 func (s *Store) DeleteConversation(ctx context.Context, id string) error {
+	return s.deleteConversation(ctx, id, nil)
+}
+
+// deleteConversation erases a conversation; with before only one that expires, see Expired.
+func (s *Store) deleteConversation(ctx context.Context, id string, before *time.Time) error {
 	if !IsID(id) {
 		return ErrNotFound
 	}
@@ -565,7 +570,8 @@ func (s *Store) DeleteConversation(ctx context.Context, id string) error {
 		if err := holdIndex(ctx, tx); err != nil {
 			return err
 		}
-		tag, err := tx.Exec(ctx, `SELECT FROM conversations WHERE id = $1::uuid FOR UPDATE`, id)
+		tag, err := tx.Exec(ctx, `SELECT FROM conversations WHERE id = $1::uuid AND ($2::timestamptz IS NULL OR updated_at < $2::timestamptz AND `+expires+`)
+			FOR UPDATE`, id, before)
 		if err != nil {
 			return err
 		}

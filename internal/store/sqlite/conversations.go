@@ -6,6 +6,7 @@ import (
 	"database/sql"
 	"encoding/json"
 	"errors"
+	"math"
 	"slices"
 
 	"git.georgsen.dk/hwlab/internal/store"
@@ -422,14 +423,26 @@ func (s *Store) UpdateConversation(ctx context.Context, id string, change store.
 // DeleteConversation erases a conversation: its messages, replies, their logs and its part of the search index. It
 // returns [store.ErrNotFound] when there is none, so of two concurrent calls one succeeds.
 func (s *Store) DeleteConversation(ctx context.Context, id string) error {
+	return s.deleteConversation(ctx, id, math.MaxInt64)
+}
+
+// deleteConversation erases a conversation; with before only one that expires, see Expired.
+func (s *Store) deleteConversation(ctx context.Context, id string, before int64) error {
 	if !store.IsID(id) {
 		return store.ErrNotFound
+	}
+	const may = `SELECT id FROM conversations WHERE id = ?1 AND (?2 = 9223372036854775807 OR updated_at < ?2 AND ` + expires + `)`
+	if err := s.read(ctx, func(t tx) error { return found(t.get(may, []any{id, before}, &id)) }); err != nil {
+		return wrap("delete conversation", err)
 	}
 	defer s.beginDeletion()()
 	if err := s.takeFromIndex(ctx, id); err != nil {
 		return wrap("delete conversation", err)
 	}
 	return wrap("delete conversation", s.erase(ctx, func(t tx) error {
+		if err := t.get(may, []any{id, before}, &id); err != nil {
+			return found(err)
+		}
 		if err := t.unindex(`conversation_id = ?`, id); err != nil {
 			return err
 		}

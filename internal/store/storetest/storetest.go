@@ -47,6 +47,8 @@ type Store interface {
 	HoldConversation(ctx context.Context, id string, hold time.Duration) (until time.Time, err error)
 	UndoDeletion(ctx context.Context, id string) (store.ConversationSummary, error)
 	EraseHeld(ctx context.Context) (int, error)
+	Expired(ctx context.Context, before time.Time, limit int) ([]store.ConversationSummary, error)
+	DeleteExpired(ctx context.Context, id string, before time.Time) error
 
 	JoinServer(ctx context.Context, serverID string) (store.Fence, error)
 	Heartbeat(ctx context.Context, f store.Fence) error
@@ -112,6 +114,7 @@ func Run(t *testing.T, e Engine) {
 		{"Deletion", deletionTests},
 		{"DeletedReplies", deletedReplyTests},
 		{"HeldDeletions", heldTests},
+		{"Retention", retentionTests},
 		{"Foreign", foreignTests},
 		{"Cancellation", cancellationTests},
 		{"Archive", archiveTests},
