@@ -57,7 +57,8 @@ export class Search {
     this.cursor = null;
     /** Ends the search for what was there before. */
     this.query = new AbortController();
-    this.loading = false;
+    /** The page that is being loaded. @type {Promise<void> | null} */
+    this.loading = null;
     /** What the hits that are shown were found by; null while others are looked for. @type {string | null} */
     this.found = null;
     this.before = "";
@@ -120,7 +121,7 @@ export class Search {
     this.query = new AbortController();
     this.found = null;
     this.cursor = null;
-    this.loading = false;
+    this.loading = null;
     if (this.box.value.trim() === "") {
       this.list.replaceChildren();
       this.activate(null);
@@ -130,20 +131,25 @@ export class Search {
     await this.load(true);
   }
 
-  /** Goes on where the last page ended. */
+  /** Goes on where the last page ended; done when that is there. */
   async more() {
-    if (this.cursor && !this.loading) await this.load(false);
+    await (this.loading ?? (this.cursor && this.load(false)));
   }
 
-  /**
-   * Loads a page; where the server does not answer, until it does.
-   * @param {boolean} first whether it takes the place of what is shown
-   */
-  async load(first) {
+  /** @param {boolean} first whether the page takes the place of what is shown */
+  load(first) {
+    const page = this.loadPage(first).finally(() => {
+      if (this.loading === page) this.loading = null;
+    });
+    this.loading = page;
+    return page;
+  }
+
+  /** Loads a page; where the server does not answer, until it does. @param {boolean} first */
+  async loadPage(first) {
     const { signal } = this.query;
     const [role, archived, order] = this.filters.map((filter) => filter.value);
     const q = this.box.value;
-    this.loading = true;
     // Who looks again for the same finds the place again.
     const shown = q === this.before ? this.active?.dataset.name : null;
     let since = null;
@@ -157,7 +163,6 @@ export class Search {
         const lost = problem.status === 0 || problem.status >= 500;
         this.show("", problem.status === 0 ? "The server cannot be reached. Trying again." : problem.message + (lost ? " Trying again." : ""), true);
         if (lost && (await pause(1000, signal))) continue;
-        this.loading = false;
         return;
       }
       if (signal.aborted) return;
@@ -173,7 +178,6 @@ export class Search {
       // The work of a request is bounded, so a page can be empty and have more after it.
       if (this.list.childElementCount > 0 || !this.cursor || ++round === FURTHER) break;
     }
-    this.loading = false;
     this.found = this.before = q;
     this.tell(since === null ? null : date.format(since * 1000), order === "best");
     const rows = /** @type {HTMLElement[]} */ ([...this.list.children]);
@@ -244,7 +248,9 @@ export class Search {
 
   /** Makes a hit the active one; past the last there may be more. @param {number} to */
   async step(to) {
+    const { query } = this;
     if (to >= this.list.childElementCount) await this.more();
+    if (query !== this.query) return;
     const rows = /** @type {HTMLElement[]} */ ([...this.list.children]);
     this.activate(rows[Math.min(to, rows.length - 1)] ?? null);
   }
@@ -269,7 +275,7 @@ export class Search {
     else if (plain && event.key === "PageUp") void this.step(Math.max(0, at - 5));
     else if (plain && event.key === "Enter") {
       // What was typed is looked for at once; nothing is opened that was found by something else.
-      if (this.found === null) void (this.loading || this.start());
+      if (this.found === null) void (this.loading ?? this.start());
       else if (this.active) this.jump(this.active);
       else void this.more();
     } else return;
