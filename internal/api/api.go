@@ -211,7 +211,11 @@ func readBody(r *http.Request, v any) ([]byte, error) {
 	}
 	var fields map[string]json.RawMessage
 	if err := json.Unmarshal(body, &fields); err != nil {
-		return nil, badRequest("", "the body is not a JSON object: %v", err)
+		var wrong *json.UnmarshalTypeError
+		if errors.As(err, &wrong) {
+			return nil, badRequest("", "the body is not a JSON object but %s", wrong.Value)
+		}
+		return nil, badRequest("", "the body is not JSON: %v", err)
 	}
 	known := fieldsOf(reflect.TypeOf(v).Elem())
 	for name, value := range fields {

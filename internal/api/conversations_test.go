@@ -108,7 +108,7 @@ func TestBadRequestsNameTheField(t *testing.T) {
 			{"POST", "/v1/responses", `{"input":"a","tools":[{"type":"function"}]}`, 400, "tools[0].name"},
 			{"POST", "/v1/responses", `{"input":"a","model":"nope"}`, 400, "model"},
 			{"POST", "/v1/responses", `{"input":"a","conversation":"` + nowhere + `"}`, 404, "conversation"},
-			{"POST", "/v1/responses", `{"input":"a","conversation":"abc"}`, 404, ""},
+			{"POST", "/v1/responses", `{"input":"a","conversation":"abc"}`, 404, "conversation"},
 			{"POST", "/v1/responses", `{"input":"a","conversation":{}}`, 400, "conversation"},
 			{"POST", "/v1/responses", `{"input":"a","previous_response_id":"resp_x"}`, 404, "previous_response_id"},
 			{"POST", "/v1/responses", `{"input":"a","previous_response_id":"resp_x","conversation":"` + c + `"}`, 400, "previous_response_id"},

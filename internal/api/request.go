@@ -452,7 +452,9 @@ func (q responseRequest) conversation() (id string, expect *int64, err error) {
 		return "", nil, badRequest("conversation", "conversation must be an id or an object with an id")
 	}
 	if id = parseID(conversationID, object.ID); id == "" {
-		return "", nil, notFound("conversation", object.ID)
+		e := notFound("conversation", object.ID)
+		e.Param = "conversation"
+		return "", nil, e
 	}
 	return id, object.Head, nil
 }

@@ -98,7 +98,8 @@ func (a *API) question(r *http.Request, q responseRequest) (question advisor.Que
 	if question.Input, err = a.parseInput(r.Context(), "input", q.Input); err != nil {
 		return question, err
 	}
-	if len(question.Input) == 0 && question.PreviousID == "" && question.ConversationID == "" {
+	anew := question.After != nil && *question.After == ""
+	if len(question.Input) == 0 && question.PreviousID == "" && (question.ConversationID == "" || anew) {
 		return question, badRequest("input", "input is missing")
 	}
 	question.Model, question.Instructions, question.Request = q.Model, value(q.Instructions), marshal(e)
