@@ -50,7 +50,7 @@ func (l ConversationLibrary) Find(ctx context.Context, question string, limit in
 	}
 	const looked = 50
 	found := map[string]*scored{}
-	for _, word := range store.NewMatcher(question).Words {
+	for _, word := range store.IndexWords(question) {
 		if len(word) < 3 && isLower(word) {
 			continue // is, to, my
 		}
@@ -76,10 +76,11 @@ func (l ConversationLibrary) Find(ctx context.Context, question string, limit in
 		return cmp.Or(cmp.Compare(b.score, a.score), b.CreatedAt.Compare(a.CreatedAt), strings.Compare(a.ID, b.ID))
 	})
 	list := []llm.Passage{}
-	matcher := store.NewMatcher(question)
+	matcher := store.NewMatcher(strings.Join(store.IndexWords(question), " "))
 	for _, s := range best[:min(limit, len(best))] {
+		text, _ := matcher.Excerpt(s.Content, 600)
 		list = append(list, llm.Passage{Title: cmp.Or(s.Title, "A conversation without a title"),
-			Link: "/c/conv_" + s.ConversationID, Text: matcher.Excerpt(s.Content, 600), Source: llm.SourceConversation})
+			Link: "/c/conv_" + s.ConversationID, Text: text, Source: llm.SourceConversation})
 	}
 	return list, nil
 }

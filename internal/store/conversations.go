@@ -578,12 +578,15 @@ func (s *Store) deleteConversation(ctx context.Context, id string, before *time.
 		if tag.RowsAffected() == 0 {
 			return ErrNotFound
 		}
+		if err := unindex(ctx, tx, id, nil); err != nil {
+			return err
+		}
 		// Also of replies that have ended: a flush that overlapped with the end may have left rows.
 		if _, err := tx.Exec(ctx, `DELETE FROM response_deltas WHERE response_id IN
 			(SELECT id FROM responses WHERE conversation_id = $1::uuid)`, id); err != nil {
 			return err
 		}
-		_, err = tx.Exec(ctx, `DELETE FROM conversations WHERE id = $1::uuid`, id) // messages, responses and index cascade
+		_, err = tx.Exec(ctx, `DELETE FROM conversations WHERE id = $1::uuid`, id) // messages and responses cascade
 		return err
 	})
 	if err != nil && !errors.Is(err, ErrNotFound) {
@@ -628,8 +631,7 @@ func (s *Store) DeleteMessage(ctx context.Context, conversationID, id string) er
 		if tag.RowsAffected() == 0 {
 			return ErrNotFound // another call was first; its count stands
 		}
-		_, err = tx.Exec(ctx, `DELETE FROM search_index WHERE conversation_id = $1::uuid AND message_id = $2::uuid`, conversationID, id)
-		return err
+		return unindex(ctx, tx, conversationID, []string{id})
 	})
 	if err != nil && !errors.Is(err, ErrNotFound) {
 		return Wrap("delete message", err)

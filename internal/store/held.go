@@ -61,6 +61,9 @@ func (s *Store) HoldConversation(ctx context.Context, id string, hold time.Durat
 		if err != nil {
 			return err
 		}
+		if err := unindex(ctx, tx, id, nil); err != nil {
+			return err
+		}
 		for _, move := range []string{
 			`DELETE FROM response_deltas WHERE response_id IN (SELECT id FROM responses WHERE conversation_id = $1::uuid)`,
 			`WITH gone AS (DELETE FROM messages WHERE conversation_id = $1::uuid RETURNING *) INSERT INTO deleted_messages SELECT * FROM gone`,

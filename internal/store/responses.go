@@ -521,8 +521,7 @@ func eraseMessages(ctx context.Context, tx pgx.Tx, r Response) error {
 	if err != nil {
 		return err
 	}
-	if _, err := tx.Exec(ctx, `DELETE FROM search_index WHERE conversation_id = $1::uuid AND message_id = ANY($2::uuid[])`,
-		r.ConversationID, erased); err != nil {
+	if err := unindex(ctx, tx, r.ConversationID, erased); err != nil {
 		return err
 	}
 	_, err = tx.Exec(ctx, `UPDATE conversations SET message_count = message_count - $2::bigint WHERE id = $1::uuid`, r.ConversationID, len(erased))

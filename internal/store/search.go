@@ -1,9 +1,13 @@
 package store
 
 import (
+	"cmp"
 	"context"
 	"errors"
+	"fmt"
+	"maps"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 
@@ -50,82 +54,292 @@ type Mark struct{ From, To int }
 // ErrCursor is returned for a cursor that no search gave.
 var ErrCursor = errors.New("store: not a cursor that a search gave")
 
+// What a search looks at, at most. Texts are looked at newest first, so where a limit ends a search it goes on by its cursor.
 const (
-	searchQueued = 5000       // how much of the queue, latest first, a search reads
-	maxChunk     = 512 * 1024 // bytes of words in one row of the index; PostgreSQL's limit is 1 MB
+	searchQueued = 5000       // of what is not indexed yet, the latest
+	searchWalked = 5000       // texts by their times alone, where the index cannot say which may hold the terms
+	searchAsked  = 5000       // texts of which the index said that they may
+	searchBest   = 2000       // hits that are put in order where the best come first
+	searchWords  = 500        // words that hold a part of one; a part that more words hold is not asked for
 	excerptSize  = 300        // bytes
+	maxChunk     = 512 * 1024 // bytes of words in one row of the index; PostgreSQL's limit is 1 MB
 )
 
-// Search returns the messages of listed conversations that hold all words of q, newest first; none is an empty list, also
-// when q holds no word. Any characters are allowed in q. A message is found as soon as the append that wrote it has
-// returned; only of a queue longer than 5,000, as after the adoption of a database, the older part must be indexed first.
-func (s *Store) Search(ctx context.Context, q SearchQuery) (Hits, error) {
-	match := NewMatcher(q.Text)
-	if len(match.Words) == 0 {
-		return Hits{Hits: []Hit{}}, nil
-	}
-	// The index and the queue are read in one statement: between two, a message could move from one to the other unseen.
-	// The order is an expression so that the planner does not walk all messages by time in search of a rare word. The words
-	// of a very long text stand in several rows; such texts are looked through one by one.
-	rows, err := s.pool.Query(ctx, `WITH found AS (
-			(SELECT i.message_id, i.created_at + interval '0' AS at
-			   FROM search_index i JOIN conversations c ON c.id = i.conversation_id AND c.listed
-			  WHERE i.words @@ $1::tsquery AND i.chunk = 0
-			  ORDER BY at DESC, i.message_id DESC LIMIT $3::int)
-			UNION
-			SELECT message_id, created_at FROM search_index i
-			 WHERE message_id IN (SELECT message_id FROM search_index WHERE chunk > 0)
-			 GROUP BY message_id, created_at
-			HAVING (SELECT bool_and(EXISTS (SELECT FROM search_index j WHERE j.message_id = i.message_id AND j.words @@ w::tsquery))
-			          FROM unnest($2::text[]) w)
-		), hits AS (
-			SELECT message_id, false AS queued FROM found
-			UNION ALL
-			(SELECT message_id, true FROM search_queue ORDER BY id DESC LIMIT $4::int)
-		)
-		SELECT m.*, c.title, coalesce(r.model, ''), h.queued FROM hits h
-		  JOIN LATERAL (SELECT `+messageColumns+` FROM messages WHERE id = h.message_id AND status <> 'deleted') m ON true
-		  JOIN conversations c ON c.id = m.conversation_id AND c.listed
-		  LEFT JOIN responses r ON r.id = m.response_id`,
-		pgx.QueryExecModeExec, // a plan for all queries is a bad one for each
-		match.tsquery(), match.tsqueries(), q.Size(), searchQueued)
-	if err != nil {
-		return Hits{}, Wrap("search", err)
-	}
-	hits, err := pgx.CollectRows(rows, func(row pgx.CollectableRow) (h Hit, err error) {
-		var queued bool
-		h.Message, err = scanMessageAnd(row, &h.Title, &h.Model, &queued)
-		if queued && !match.Match(h.Content) {
-			h.ID = ""
-		}
-		return h, err
-	})
-	if err != nil {
-		return Hits{}, Wrap("search", err)
-	}
-	return Hits{Hits: q.Newest(hits)}, nil
+// Place is where a hit stands in the order of a search: by time, those of one time by id.
+type Place struct {
+	At time.Time
+	ID string // of the message; of a title, of the conversation
 }
 
-// Newest orders hits newest first, leaves out those without an id and those that are there twice, cuts the list to the
-// query's limit and sets the excerpts. It is for both engines.
-func (q SearchQuery) Newest(hits []Hit) []Hit {
-	hits = slices.DeleteFunc(hits, func(h Hit) bool {
-		return h.ID == "" || q.Role != "" && h.Role != q.Role || q.Model != "" && h.Model != q.Model || h.CreatedAt.Before(q.After) ||
-			!q.Before.IsZero() && !h.CreatedAt.Before(q.Before)
-	})
-	slices.SortFunc(hits, func(a, b Hit) int {
-		if c := b.CreatedAt.Compare(a.CreatedAt); c != 0 {
-			return c
-		}
-		return strings.Compare(b.ID, a.ID)
-	})
-	hits = slices.CompactFunc(hits, func(a, b Hit) bool { return a.ID == b.ID })
-	hits = hits[:min(len(hits), q.Size())]
-	match := NewMatcher(q.Text)
-	for i := range hits {
-		hits[i].Excerpt = match.Excerpt(hits[i].Content, excerptSize)
+// Before reports whether p comes before q when the newest come first.
+func (p Place) Before(q Place) bool {
+	if c := p.At.Compare(q.At); c != 0 {
+		return c > 0
 	}
-	return hits
+	return p.ID > q.ID
+}
+
+// Text is what may be a hit.
+type Text struct {
+	Place
+	Title   bool
+	Content string
+	score   int
+}
+
+// Finder is what a search asks of an engine, all of it as of one moment. What it gives is of listed conversations.
+type Finder interface {
+	// Queued calls f with the texts that the index does not have yet, the latest 5,000 of them, those the query's filters leave.
+	Queued(f func(Text)) error
+	// Newest returns what comes after a place, and is not older than the query wants, newest first, without contents.
+	Newest(after Place, limit int) ([]Text, error)
+	// Asked returns those of them that the index says may hold parts, or false where it cannot say.
+	Asked(pieces []Piece, after Place, limit int) ([]Text, bool, error)
+	// Read calls f with the contents of texts, those the query's filters leave.
+	Read(texts []Text, f func(Text)) error
+	// Hits returns texts as hits, in any order, without excerpts and marks.
+	Hits(texts []Text) ([]Hit, error)
+}
+
+// Find is the search of both engines.
+func (q SearchQuery) Find(in Finder) (Hits, error) {
+	match := NewMatcher(q.Text)
+	if match.Empty() || CheckText("filters", q.Role+q.Model) != nil { // nothing is kept that has these
+		return Hits{Hits: []Hit{}}, nil
+	}
+	from, err := q.from()
+	if err != nil {
+		return Hits{}, err
+	}
+	s := finding{in: in, match: match, want: q.Size() + 1, at: from.place, best: q.Best}
+	if q.Best {
+		s.want = searchBest
+	}
+	if err := s.find(); err != nil {
+		return Hits{}, err
+	}
+	var page Hits
+	if !s.all {
+		page.Back = s.at.At
+	}
+	slices.SortFunc(s.found, func(a, b Text) int { return s.compare(a, b) })
+	s.found = slices.CompactFunc(s.found, func(a, b Text) bool { return a.ID == b.ID })
+	if q.Best && from.last != nil {
+		s.found = slices.DeleteFunc(s.found, func(t Text) bool { return s.compare(t, *from.last) <= 0 })
+	}
+	found := s.found[:min(len(s.found), q.Size())]
+	switch {
+	case len(found) == len(s.found) && q.Best:
+	case len(found) == len(s.found) && !s.all:
+		page.Next = cursor{place: s.at}.String()
+	case len(found) < len(s.found) && q.Best:
+		if from.last == nil {
+			from.place = Place{At: s.newest.At.Add(time.Microsecond), ID: zeroID}
+		}
+		from.last = &found[len(found)-1]
+		page.Next = from.String()
+	case len(found) < len(s.found):
+		page.Next, page.Back = cursor{place: found[len(found)-1].Place}.String(), time.Time{}
+	}
+	page.Hits, err = s.hits(found)
+	return page, err
+}
+
+// finding is a search under way.
+type finding struct {
+	in    Finder
+	match Matcher
+	want  int  // how many hits
+	best  bool // with scores
+	found []Text
+	at    Place // how far everything has been looked at
+	all   bool  // there is nothing after it
+
+	newest Place // of found
+}
+
+// find looks for the newest hits after a place until there are enough, or it has looked at enough.
+func (s *finding) find() error {
+	err := s.in.Queued(s.look)
+	if err != nil {
+		return err
+	}
+	// What is common is found among the newest; what is not is asked for, as the index has no order.
+	pieces := s.match.Pieces()
+	walked, most := 0, min(16*s.want, searchWalked)
+	for n := 64; ; n = min(4*n, 500) {
+		limit := min(n, most-walked)
+		have := len(s.found)
+		texts, err := s.in.Newest(s.at, limit)
+		if err == nil {
+			err = s.read(texts, limit)
+		}
+		if err != nil || s.all || s.full() {
+			return err
+		}
+		walked += len(texts)
+		have = len(s.found) - have
+		if need := s.want - s.ready(); walked >= most || have*(most-walked) < need*len(texts) {
+			break
+		}
+	}
+	texts, ok, err := s.in.Asked(pieces, s.at, searchAsked)
+	if err == nil && !ok {
+		texts, err = s.in.Newest(s.at, searchWalked)
+	}
+	if err != nil {
+		return err
+	}
+	return s.read(texts, searchAsked)
+}
+
+// look keeps a text if it is a hit.
+func (s *finding) look(t Text) {
+	if !s.match.Match(t.Content) {
+		return
+	}
+	if s.best {
+		t.score = s.match.Score(t.Content)
+		if t.Title {
+			t.score *= 2
+		}
+	}
+	t.Content = ""
+	s.found = append(s.found, t)
+	if len(s.found) == 1 || t.Before(s.newest) {
+		s.newest = t.Place
+	}
+}
+
+// read looks at texts, in steps, until there are enough hits. Fewer than limit are the last.
+func (s *finding) read(texts []Text, limit int) error {
+	for rest := texts; len(rest) > 0; {
+		step := rest[:min(len(rest), max(2*s.want, 64), 1000)]
+		if err := s.in.Read(step, s.look); err != nil {
+			return err
+		}
+		s.at = step[len(step)-1].Place
+		if rest = rest[len(step):]; s.full() {
+			s.all = false
+			return nil
+		}
+	}
+	s.all = len(texts) < limit
+	return nil
+}
+
+// ready is how many hits there are as far as everything has been looked at; full that this is enough.
+func (s *finding) ready() int {
+	n := 0
+	for _, t := range s.found {
+		if !s.at.Before(t.Place) {
+			n++
+		}
+	}
+	return n
+}
+
+func (s *finding) full() bool { return len(s.found) >= s.want && s.ready() >= s.want }
+
+// compare puts what comes first on a page before the rest.
+func (s *finding) compare(a, b Text) int {
+	switch {
+	case a.score != b.score:
+		return b.score - a.score
+	case a.Before(b.Place):
+		return -1
+	case b.Before(a.Place):
+		return 1
+	}
+	return 0
+}
+
+// hits are texts as hits, in the same order.
+func (s *finding) hits(texts []Text) ([]Hit, error) {
+	if len(texts) == 0 {
+		return []Hit{}, nil
+	}
+	read, err := s.in.Hits(texts)
+	if err != nil {
+		return nil, err
+	}
+	of := make(map[string]Hit, len(read))
+	for _, h := range read {
+		of[cmp.Or(h.ID, h.ConversationID)] = h
+	}
+	list := make([]Hit, 0, len(texts))
+	for _, t := range texts {
+		h, ok := of[t.ID]
+		if !ok {
+			continue
+		}
+		if t.Title {
+			h.Marks = s.match.Marks(h.Title)
+		} else {
+			h.Excerpt, h.Marks = s.match.Excerpt(h.Content, excerptSize)
+		}
+		list = append(list, h)
+	}
+	return list, nil
+}
+
+// cursor is where a page begins: after a place or, best first, after a hit among those after a place.
+type cursor struct {
+	place Place
+	last  *Text
+}
+
+func (c cursor) String() string {
+	text := fmt.Sprintf("%d_%s", c.place.At.UnixMicro(), c.place.ID)
+	if c.last != nil {
+		text += fmt.Sprintf("_%d_%d_%s", c.last.score, c.last.At.UnixMicro(), c.last.ID)
+	}
+	return text
+}
+
+const (
+	zeroID = "00000000-0000-0000-0000-000000000000"
+	lastID = "ffffffff-ffff-ffff-ffff-ffffffffffff"
+)
+
+// latest is after every time.
+var latest = time.Date(9999, 12, 31, 0, 0, 0, 0, time.UTC)
+
+// from is where q's page begins.
+func (q SearchQuery) from() (c cursor, err error) {
+	if q.Cursor == "" {
+		c.place = Place{latest, lastID}
+		if !q.Before.IsZero() {
+			c.place = Place{q.Before, zeroID}
+		}
+		return c, nil
+	}
+	parts := strings.Split(q.Cursor, "_")
+	if len(parts) != 2 && len(parts) != 5 || len(parts) == 5 != q.Best {
+		return c, ErrCursor
+	}
+	place := func(at, id string) (Place, error) {
+		micros, err := strconv.ParseInt(at, 10, 64)
+		if p := (Place{time.UnixMicro(micros).UTC(), id}); err == nil && p.At.Year() >= -4000 && p.At.Year() <= 9999 && IsID(id) {
+			return p, nil
+		}
+		return Place{}, ErrCursor
+	}
+	if c.place, err = place(parts[0], parts[1]); err == nil && q.Best {
+		c.last = &Text{}
+		if c.last.Place, err = place(parts[3], parts[4]); err == nil {
+			if c.last.score, err = strconv.Atoi(parts[2]); err != nil {
+				err = ErrCursor
+			}
+		}
+	}
+	return c, err
+}
+
+// Start is the place after which q's page begins.
+func (q SearchQuery) Start() (Place, error) {
+	from, err := q.from()
+	return from.place, err
 }
 
 // Size is how many hits q gives at most.
@@ -136,18 +350,184 @@ func (q SearchQuery) Size() int {
 	return min(q.Limit, 100)
 }
 
-// tsqueries are the words as tsquery text, each for itself. Words hold only letters and digits.
-func (m Matcher) tsqueries() []string {
-	list := make([]string, len(m.Words))
-	for i, word := range m.Words {
-		list[i] = "'" + word + "':*"
+// Search returns a page of the messages and titles of listed conversations that hold all terms of q; none is an empty page, also
+// when q holds nothing to look for. Any characters are allowed in q. What is written is found as soon as that has returned; only
+// of what waits to be indexed, after the adoption of a database, more than the latest 5,000 must be indexed first. It returns
+// ErrCursor for a cursor that is none.
+func (s *Store) Search(ctx context.Context, q SearchQuery) (page Hits, err error) {
+	err = pgx.BeginTxFunc(ctx, s.pool, pgx.TxOptions{IsoLevel: pgx.RepeatableRead, AccessMode: pgx.ReadOnly}, func(tx pgx.Tx) error {
+		// Every statement is to go by the indexes it is written for, whatever the planner thinks of the number of finds, and one
+		// that reads many rows is not to be compiled first.
+		_, err := tx.Exec(ctx, `SELECT set_config(name, value, true) FROM (VALUES ('enable_hashjoin', 'off'), ('enable_mergejoin', 'off'),
+			('enable_seqscan', 'off'), ('jit', 'off'), ('max_parallel_workers_per_gather', '0'), ('work_mem', '32MB')) v(name, value)`)
+		if err == nil {
+			page, err = q.Find(finder{ctx, tx, q})
+		}
+		return err
+	})
+	if err != nil {
+		return Hits{}, Wrap("search", err)
 	}
-	return list
+	return page, nil
 }
 
-func (m Matcher) tsquery() string { return strings.Join(m.tsqueries(), " & ") }
+// finder is the [Finder] of a search in a transaction.
+type finder struct {
+	ctx context.Context
+	tx  pgx.Tx
+	q   SearchQuery
+}
 
-// indexLock keeps the indexer and a deletion apart, so that no words of an erased message are indexed after its erasure.
+// textColumns are of the rows that found has the ids of, with those of conversations by their titles.
+const textColumns = ` FROM found f JOIN LATERAL (
+		SELECT id, conversation_id, role, content, created_at, response_id FROM messages WHERE NOT f.title AND id = f.id AND status <> 'deleted'
+		UNION ALL
+		SELECT id, id, '', title, started_at, NULL FROM conversations WHERE f.title AND id = f.id AND title <> ''
+	) t ON true
+	JOIN conversations c ON c.id = t.conversation_id AND c.listed AND ($1::bool IS NULL OR c.archived = $1::bool)
+	LEFT JOIN responses r ON r.id = t.response_id
+	WHERE ($2::text = '' OR t.role = $2::text) AND ($3::text = '' OR r.model = $3::text)`
+
+// texts calls f with the rows of a statement: id, whether it is a title, time and content.
+func (in finder) texts(f func(Text), sql string, args ...any) error {
+	rows, err := in.tx.Query(in.ctx, sql, append([]any{pgx.QueryExecModeExec, in.q.Archived, in.q.Role, in.q.Model}, args...)...)
+	if err != nil {
+		return err
+	}
+	var t Text
+	_, err = pgx.ForEachRow(rows, []any{(*uuidText)(&t.ID), &t.Title, &t.At, &t.Content}, func() error {
+		f(t)
+		return nil
+	})
+	return err
+}
+
+func (in finder) Queued(f func(Text)) error {
+	after, err := in.q.Start()
+	if err != nil {
+		return err
+	}
+	return in.texts(f, `WITH found AS (
+			(SELECT message_id AS id, false AS title FROM search_queue ORDER BY id DESC LIMIT $4::int)
+			UNION ALL
+			(SELECT conversation_id, true FROM search_titles LIMIT $4::int)
+		)
+		SELECT f.id, f.title, t.created_at, t.content`+textColumns+` AND (t.created_at, t.id) < ($5::timestamptz, $6::uuid) AND t.created_at >= $7::timestamptz`,
+		searchQueued, after.At, after.ID, in.q.After)
+}
+
+func (in finder) Read(texts []Text, f func(Text)) error {
+	ids, titles := split(texts)
+	return in.texts(f, `WITH found AS (SELECT id, title FROM unnest($4::uuid[], $5::bool[]) u(id, title))
+		SELECT f.id, f.title, t.created_at, t.content`+textColumns, ids, titles)
+}
+
+func split(texts []Text) (ids []string, titles []bool) {
+	for _, t := range texts {
+		ids, titles = append(ids, t.ID), append(titles, t.Title)
+	}
+	return ids, titles
+}
+
+func (in finder) Newest(after Place, limit int) ([]Text, error) {
+	return in.places(`SELECT message_id, message_id = conversation_id, created_at, '' FROM search_index
+		WHERE chunk = 0 AND (created_at, message_id) < ($1::timestamptz, $2::uuid) AND created_at >= $3::timestamptz
+		ORDER BY created_at DESC, message_id DESC LIMIT $4::int`, after.At, after.ID, in.q.After, limit)
+}
+
+func (in finder) places(sql string, args ...any) ([]Text, error) {
+	rows, err := in.tx.Query(in.ctx, sql, append([]any{pgx.QueryExecModeExec}, args...)...)
+	if err != nil {
+		return nil, err
+	}
+	return pgx.CollectRows(rows, func(row pgx.CollectableRow) (t Text, err error) {
+		err = row.Scan((*uuidText)(&t.ID), &t.Title, &t.At, &t.Content)
+		return t, err
+	})
+}
+
+// The order is an expression, so that the planner does not walk all texts by time in search of a rare word. The words of a very
+// long text stand in several rows; such texts are looked through one by one.
+func (in finder) Asked(pieces []Piece, after Place, limit int) ([]Text, bool, error) {
+	var queries []string
+	for _, p := range pieces {
+		query, ok, err := in.tsquery(p)
+		if err != nil {
+			return nil, false, err
+		}
+		if ok {
+			queries = append(queries, query)
+		}
+	}
+	if len(queries) == 0 {
+		return nil, false, nil
+	}
+	list, err := in.places(`SELECT id, id = conversation_id, at, '' FROM (
+			SELECT message_id AS id, conversation_id, created_at AS at FROM search_index
+			 WHERE words @@ $1::tsquery AND chunk = 0 AND created_at + interval '0' >= $5::timestamptz
+			   AND (created_at + interval '0', message_id) < ($3::timestamptz, $4::uuid)
+			UNION
+			SELECT message_id, conversation_id, created_at FROM search_index i
+			 WHERE message_id IN (SELECT message_id FROM search_index WHERE chunk > 0)
+			   AND created_at >= $5::timestamptz AND (created_at, message_id) < ($3::timestamptz, $4::uuid)
+			 GROUP BY message_id, conversation_id, created_at
+			HAVING (SELECT bool_and(EXISTS (SELECT FROM search_index j WHERE j.message_id = i.message_id AND j.conversation_id = i.conversation_id
+			                                   AND j.words @@ w::tsquery)) FROM unnest($2::text[]) w)
+		) found ORDER BY at DESC, id DESC LIMIT $6::int`,
+		"("+strings.Join(queries, ") & (")+")", queries, after.At, after.ID, in.q.After, limit)
+	return list, true, err
+}
+
+// tsquery asks for the words that have a part, or returns false where those are too many to name. Words hold only letters, digits
+// and marks.
+func (in finder) tsquery(p Piece) (string, bool, error) {
+	if p.Begins && p.Ends {
+		return "'" + p.Text + "'", true, nil
+	}
+	query := "'" + p.Text + "':*"
+	if p.Begins {
+		return query, true, nil
+	}
+	like := "_%" + p.Text
+	if p.Ends {
+		query = "'" + p.Text + "'"
+	} else {
+		like += "%"
+	}
+	rows, err := in.tx.Query(in.ctx, `SELECT word FROM search_words WHERE grams @> $1::text[] AND word LIKE $2::text LIMIT $3::int`,
+		pgx.QueryExecModeExec, Grams(p.Text), like, searchWords+1)
+	if err != nil {
+		return "", false, err
+	}
+	list, err := pgx.CollectRows(rows, pgx.RowTo[string])
+	if len(list) > searchWords {
+		return "", false, err
+	}
+	for _, word := range list {
+		query += " | '" + word + "'"
+	}
+	return query, true, err
+}
+
+func (in finder) Hits(texts []Text) ([]Hit, error) {
+	ids, titles := split(texts)
+	rows, err := in.tx.Query(in.ctx, `SELECT m.*, c.title, coalesce(r.model, '') FROM unnest($1::uuid[], $2::bool[]) f(id, title)
+		  JOIN LATERAL (SELECT `+messageColumns+` FROM messages WHERE NOT f.title AND id = f.id
+			UNION ALL
+			SELECT NULL, id, '', '', started_at, 0, 0, NULL, '', NULL, NULL FROM conversations WHERE f.title AND id = f.id) m ON true
+		  JOIN conversations c ON c.id = m.conversation_id
+		  LEFT JOIN responses r ON r.id = m.response_id`, pgx.QueryExecModeExec, ids, titles)
+	if err != nil {
+		return nil, err
+	}
+	return pgx.CollectRows(rows, func(row pgx.CollectableRow) (h Hit, err error) {
+		h.Message, err = scanMessageAnd(row, &h.Title, &h.Model)
+		return h, err
+	})
+}
+
+// indexLock keeps those apart who add words to the index and who take words out of it: an indexer and a deletion, so that no words
+// of an erased message are indexed after its erasure, and none of another that the deletion thinks nobody has any more.
 const indexLock = migrationLock + 1
 
 // holdIndex keeps indexers out until the transaction ends. A deletion calls it first.
@@ -156,54 +536,177 @@ func holdIndex(ctx context.Context, tx pgx.Tx) error {
 	return err
 }
 
-// IndexPending moves up to limit messages, the latest first, from the queue to the search index and returns how many it
-// took from the queue: 0 when it is empty. Any number of processes may call it at once. It holds no lock that an append
-// would wait for.
-func (s *Store) IndexPending(ctx context.Context, limit int) (int, error) {
-	taken := 0
-	err := s.inTx(ctx, func(tx pgx.Tx) error {
+// unindex takes messages of a conversation, or nil for all of it, out of the index, and the words that only they had. The caller
+// holds the index.
+func unindex(ctx context.Context, tx pgx.Tx, conversationID string, messageIDs []string) error {
+	rows, err := tx.Query(ctx, `WITH gone AS (
+			DELETE FROM search_index WHERE conversation_id = $1::uuid AND ($2::uuid[] IS NULL OR message_id = ANY($2::uuid[])) RETURNING words
+		)
+		SELECT DISTINCT w FROM gone, unnest(tsvector_to_array(words)) w`, conversationID, messageIDs)
+	if err != nil {
+		return err
+	}
+	words, err := pgx.CollectRows(rows, pgx.RowTo[string])
+	if err != nil || len(words) == 0 {
+		return err
+	}
+	// Most words are common and stand in one of the newest texts.
+	rows, err = tx.Query(ctx, `SELECT w FROM unnest($1::text[]) w
+		EXCEPT SELECT unnest(tsvector_to_array(words)) FROM (SELECT words FROM search_index ORDER BY created_at DESC, message_id DESC LIMIT 200) newest`, words)
+	if err != nil {
+		return err
+	}
+	if words, err = pgx.CollectRows(rows, pgx.RowTo[string]); err != nil || len(words) == 0 {
+		return err
+	}
+	// Each of the rest is asked for, by the index of words alone.
+	const plan = `SELECT set_config(name, CASE WHEN $1::bool THEN 'off' ELSE reset_val END, true) FROM pg_settings
+		WHERE name IN ('enable_seqscan', 'enable_indexscan', 'enable_indexonlyscan', 'jit')`
+	if _, err := tx.Exec(ctx, plan, true); err != nil {
+		return err
+	}
+	rows, err = tx.Query(ctx, `SELECT w FROM unnest($1::text[]) w
+		WHERE NOT EXISTS (SELECT FROM search_index WHERE words @@ ('''' || w || '''')::tsquery OFFSET 0)`, pgx.QueryExecModeExec, words)
+	if err != nil {
+		return err
+	}
+	if words, err = pgx.CollectRows(rows, pgx.RowTo[string]); err != nil {
+		return err
+	}
+	if _, err := tx.Exec(ctx, plan, false); err != nil {
+		return err
+	}
+	_, err = tx.Exec(ctx, `DELETE FROM search_words WHERE word = ANY($1::text[])`, words)
+	return err
+}
+
+// IndexPending puts up to limit texts, the latest first, into the search index: messages from the queue, titles, and what an
+// older version of the program indexed. It returns how many it took: 0 when there are none. Any number of processes may call it at
+// once. It holds no lock that an append would wait for.
+func (s *Store) IndexPending(ctx context.Context, limit int) (taken int, err error) {
+	err = s.inTx(ctx, func(tx pgx.Tx) error {
 		if _, err := tx.Exec(ctx, `SELECT pg_advisory_xact_lock_shared($1::bigint)`, int64(indexLock)); err != nil {
 			return err
 		}
-		rows, err := tx.Query(ctx, `WITH next AS (
+		taken, err = indexRows(ctx, tx, `WITH next AS (
 				SELECT id FROM search_queue ORDER BY id DESC LIMIT $1::int FOR UPDATE SKIP LOCKED
 			), taken AS (
 				DELETE FROM search_queue q USING next WHERE q.id = next.id RETURNING q.message_id
 			)
 			SELECT coalesce(m.conversation_id::text, ''), t.message_id::text, m.created_at, coalesce(m.content, '')
-			  FROM taken t LEFT JOIN messages m ON m.id = t.message_id AND m.status <> 'deleted'`, limit)
-		if err != nil {
+			  FROM taken t LEFT JOIN (messages m JOIN conversations c ON c.id = m.conversation_id AND c.listed) ON m.id = t.message_id AND m.status <> 'deleted'`, limit)
+		if err != nil || taken == limit {
 			return err
 		}
-		var conversations, messages, wordLists []string
-		var times []time.Time
-		var chunks []int32
-		var conversation, message, content string
-		var at *time.Time
-		tag, err := pgx.ForEachRow(rows, []any{&conversation, &message, &at, &content}, func() error {
-			if at == nil {
-				return nil // erased since it was queued
-			}
-			for i, list := range chunked(IndexWords(content), maxChunk) {
-				conversations, messages, wordLists = append(conversations, conversation), append(messages, message), append(wordLists, list)
-				times, chunks = append(times, *at), append(chunks, int32(i))
-			}
-			return nil
-		})
-		if err != nil {
-			return err
-		}
-		taken = int(tag.RowsAffected())
-		_, err = tx.Exec(ctx, `INSERT INTO search_index (conversation_id, message_id, chunk, created_at, words)
-			SELECT u.conversation_id, u.message_id, u.chunk, u.at, array_to_tsvector(string_to_array(u.words, ' '))
-			  FROM unnest($1::uuid[], $2::uuid[], $3::int[], $4::timestamptz[], $5::text[]) u(conversation_id, message_id, chunk, at, words)
-			ON CONFLICT DO NOTHING`, conversations, messages, chunks, times, wordLists)
+		old, err := indexRows(ctx, tx, `WITH next AS (
+				SELECT conversation_id, message_id FROM search_index WHERE chunk = 0 AND version = 0 ORDER BY created_at DESC LIMIT $1::int FOR UPDATE SKIP LOCKED
+			), taken AS (
+				DELETE FROM search_index i USING next n WHERE i.conversation_id = n.conversation_id AND i.message_id = n.message_id
+				RETURNING i.message_id, i.chunk
+			)
+			SELECT coalesce(m.conversation_id::text, ''), t.message_id::text, m.created_at, coalesce(m.content, '')
+			  FROM taken t LEFT JOIN (messages m JOIN conversations c ON c.id = m.conversation_id AND c.listed)
+			       ON m.id = t.message_id AND m.status <> 'deleted' WHERE t.chunk = 0`, limit-taken)
+		taken += old
 		return err
 	})
+	if err == nil && taken < limit {
+		var titles int
+		titles, err = s.indexTitles(ctx, limit-taken)
+		taken += titles
+	}
 	if err != nil {
 		return 0, Wrap("index", err)
 	}
 	return taken, nil
+}
+
+// indexTitles indexes titles. The words of an older title go, so it holds the index.
+func (s *Store) indexTitles(ctx context.Context, limit int) (taken int, err error) {
+	rows, err := s.pool.Query(ctx, `SELECT conversation_id::text FROM search_titles LIMIT $1::int`, limit)
+	if err != nil {
+		return 0, err
+	}
+	ids, err := pgx.CollectRows(rows, pgx.RowTo[string])
+	if err != nil || len(ids) == 0 {
+		return 0, err
+	}
+	err = s.inTx(ctx, func(tx pgx.Tx) error {
+		if err := holdIndex(ctx, tx); err != nil {
+			return err
+		}
+		for _, id := range ids {
+			if err := unindex(ctx, tx, id, []string{id}); err != nil {
+				return err
+			}
+		}
+		taken, err = indexRows(ctx, tx, `WITH taken AS (DELETE FROM search_titles WHERE conversation_id = ANY($1::uuid[]) RETURNING conversation_id)
+			SELECT t.conversation_id::text, t.conversation_id::text, c.started_at, coalesce(c.title, '') FROM taken t LEFT JOIN conversations c ON c.id = t.conversation_id AND c.listed`, ids)
+		return err
+	})
+	return taken, err
+}
+
+// indexRows indexes the rows of a statement: conversation, message, time and text. It returns how many there were.
+func indexRows(ctx context.Context, tx pgx.Tx, sql string, args ...any) (int, error) {
+	rows, err := tx.Query(ctx, sql, args...)
+	if err != nil {
+		return 0, err
+	}
+	var conversations, messages, wordLists []string
+	var times []time.Time
+	var chunks []int32
+	var conversation, message, content string
+	var at *time.Time
+	seen := map[string]struct{}{}
+	tag, err := pgx.ForEachRow(rows, []any{&conversation, &message, &at, &content}, func() error {
+		if at == nil {
+			return nil // erased since it was queued, or not listed
+		}
+		words := IndexWords(content)
+		for _, word := range words {
+			seen[word] = struct{}{}
+		}
+		for i, list := range chunked(words, maxChunk) {
+			conversations, messages, wordLists = append(conversations, conversation), append(messages, message), append(wordLists, list)
+			times, chunks = append(times, *at), append(chunks, int32(i))
+		}
+		return nil
+	})
+	if err != nil || len(seen) == 0 {
+		return int(tag.RowsAffected()), err
+	}
+	if err := addWords(ctx, tx, seen); err != nil {
+		return 0, err
+	}
+	_, err = tx.Exec(ctx, `INSERT INTO search_index (conversation_id, message_id, chunk, created_at, version, words)
+		SELECT u.conversation_id, u.message_id, u.chunk, u.at, 1, array_to_tsvector(string_to_array(u.words, ' '))
+		  FROM unnest($1::uuid[], $2::uuid[], $3::int[], $4::timestamptz[], $5::text[]) u(conversation_id, message_id, chunk, at, words)
+		ON CONFLICT DO NOTHING`, conversations, messages, chunks, times, wordLists)
+	return int(tag.RowsAffected()), err
+}
+
+// addWords adds to the list of words those that it does not have, in their order: two indexers cannot deadlock.
+func addWords(ctx context.Context, tx pgx.Tx, words map[string]struct{}) error {
+	rows, err := tx.Query(ctx, `SELECT word FROM search_words WHERE word = ANY($1::text[])`, slices.Collect(maps.Keys(words)))
+	if err != nil {
+		return err
+	}
+	var word string
+	if _, err := pgx.ForEachRow(rows, []any{&word}, func() error {
+		delete(words, word)
+		return nil
+	}); err != nil || len(words) == 0 {
+		return err
+	}
+	list := slices.Sorted(maps.Keys(words))
+	gramLists := make([]string, len(list))
+	for i, word := range list {
+		gramLists[i] = strings.Join(Grams(word), " ")
+	}
+	_, err = tx.Exec(ctx, `INSERT INTO search_words (word, grams) SELECT u.word, string_to_array(u.grams, ' ') FROM unnest($1::text[], $2::text[]) u(word, grams)
+		ON CONFLICT DO NOTHING`, list, gramLists)
+	return err
 }
 
 // chunked joins words with spaces into as many texts as it takes for none to be longer than size.

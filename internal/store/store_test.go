@@ -555,7 +555,7 @@ func TestNothingIsInjected(t *testing.T) {
 		if _, err := s.UpdateConversation(ctx, id, store.ConversationChange{Title: &evil, Metadata: map[string]string{evil: evil}}); err != nil {
 			t.Errorf("change to %q: %v", evil, err)
 		}
-		if _, err := s.Search(ctx, store.SearchQuery{Text: evil}); err != nil {
+		if _, err := s.Search(ctx, store.SearchQuery{Text: evil, Role: evil, Model: evil}); err != nil {
 			t.Errorf("search %q: %v", evil, err)
 		}
 		r, err := s.StartResponse(ctx, store.NewResponse{Fence: f, ConversationID: id, Input: []store.NewMessage{{Role: "user", Content: evil}}, Model: evil, Title: evil})
@@ -588,7 +588,7 @@ func TestNothingIsInjected(t *testing.T) {
 	if is, err := s.GetConversation(ctx, canary); err != nil || !reflect.DeepEqual(is, whole) {
 		t.Errorf("the canary is %+v, %v", is, err)
 	}
-	if page, err := s.Search(ctx, store.SearchQuery{Text: "canary"}); err != nil || len(page.Hits) != 1 || page.Hits[0].ID != message {
+	if page, err := s.Search(ctx, store.SearchQuery{Text: "canary"}); err != nil || len(page.Hits) != 2 || page.Hits[0].ID != message || page.Hits[1].ConversationID != canary {
 		t.Errorf("the canary's message: %+v, %v", page.Hits, err)
 	}
 }

@@ -1,89 +1,159 @@
 package store
 
 import (
+	"cmp"
 	"iter"
+	"math/bits"
 	"slices"
 	"strings"
 	"unicode"
+	"unicode/utf8"
 
 	"golang.org/x/text/unicode/norm"
 )
 
-// Words are what a search compares: runs of letters and digits without case and accents, each ideograph and kana a word of
-// its own. Both engines index and match the words that this file makes, so they find the same.
+// What a search compares is folded text: without case, accents and compatibility forms, white space being one space. A term
+// of a query is found where it stands in that, whatever characters it has. The words of folded text, runs of letters and
+// digits, are only there to find texts by: the index says which texts may hold a term, the text itself whether it does. All
+// of it happens here, so both engines find the same.
 
-// maxWord is the longest word that is kept, in bytes; of a longer one the beginning is. PostgreSQL's limit is 2,046.
-const maxWord = 256
+const (
+	maxWord  = 256 // bytes; a longer word is several in the index, each beginning wordStep after the one before
+	wordStep = maxWord / 2
+	maxPart  = wordStep - utf8.UTFMax // bytes of a part of a word that one of these surely holds
+	maxTerms = 32                     // of a query; the others do not count
+	minPart  = 3                      // characters of a part within a word that can be asked for
+)
 
-// span is a run of bytes of a text.
-type span struct{ from, to int }
+// fold takes case, accents and compatibility forms away and makes one space of white space. (The letters of a kana lose
+// their voicing marks: が is か.)
+func fold(text string) string { return string(foldInto(make([]byte, 0, len(text)), text, nil)) }
 
-// words yields the words of text with the place each was read from.
-func words(text string) iter.Seq2[span, string] {
-	return func(yield func(span, string) bool) {
-		emit := func(from, to int) bool {
-			for word := range strings.FieldsFuncSeq(fold(text[from:to]), func(r rune) bool { return !inWord(r) }) {
-				if len(word) > maxWord {
-					word = strings.ToValidUTF8(word[:maxWord], "")
-				}
-				if !yield(span{from, to}, word) {
-					return false
-				}
+// foldInto appends text, folded, to b; each, if it is not nil, is told where in text each part of it comes from.
+func foldInto(b []byte, text string, each func(from, length int)) []byte {
+	for i := 0; i < len(text); {
+		start, length := i, len(b)
+		if c := text[i]; c < utf8.RuneSelf {
+			i++
+			switch {
+			case c == ' ' || c >= '\t' && c <= '\r':
+				b = appendSpace(b)
+			case 'A' <= c && c <= 'Z':
+				b = append(b, c+'a'-'A')
+			default:
+				b = append(b, c)
 			}
-			return true
+		} else {
+			r, size := utf8.DecodeRuneInString(text[i:])
+			i += size
+			b = foldRune(b, r, text[start:i])
 		}
+		if each != nil && len(b) > length {
+			each(start, len(b)-length)
+		}
+	}
+	return b
+}
+
+func foldRune(b []byte, r rune, text string) []byte {
+	if r >= 0xAC00 && r <= 0xD7A3 || norm.NFKD.PropertiesString(text).Decomposition() != nil {
+		for _, r := range norm.NFKD.String(text) {
+			b = foldSimple(b, r)
+		}
+		return b
+	}
+	return foldSimple(b, r)
+}
+
+func foldSimple(b []byte, r rune) []byte {
+	switch {
+	case unicode.Is(unicode.Mn, r):
+		return b
+	case unicode.IsSpace(r):
+		return appendSpace(b)
+	case r == 'ς':
+		r = 'σ'
+	}
+	return utf8.AppendRune(b, unicode.ToLower(r))
+}
+
+func appendSpace(b []byte) []byte {
+	if len(b) > 0 && b[len(b)-1] == ' ' {
+		return b
+	}
+	return append(b, ' ')
+}
+
+// inWord reports whether r is part of words; each ideograph and kana is a word of its own.
+func inWord(r rune) (part, alone bool) {
+	if r < utf8.RuneSelf {
+		return '0' <= r && r <= '9' || 'a' <= r && r <= 'z' || 'A' <= r && r <= 'Z', false
+	}
+	return unicode.IsLetter(r) || unicode.IsNumber(r) || unicode.IsMark(r), r >= 0x2E80 && unicode.In(r, unicode.Han, unicode.Hiragana, unicode.Katakana)
+}
+
+// words yields where in a folded text its words are.
+func words(folded string) iter.Seq2[int, int] {
+	return func(yield func(from, to int) bool) {
 		from := -1
-		for i, r := range text {
-			alone := r >= 0x2E80 && unicode.In(r, unicode.Han, unicode.Hiragana, unicode.Katakana)
-			if from >= 0 && (alone || !inWord(r)) {
-				if !emit(from, i) {
+		for i, r := range folded {
+			part, alone := inWord(r)
+			if from >= 0 && (alone || !part) {
+				if !yield(from, i) {
 					return
 				}
 				from = -1
 			}
 			if alone {
-				if !emit(i, i+len(string(r))) {
+				if !yield(i, i+utf8.RuneLen(r)) {
 					return
 				}
-			} else if from < 0 && inWord(r) {
+			} else if from < 0 && part {
 				from = i
 			}
 		}
 		if from >= 0 {
-			emit(from, len(text))
+			yield(from, len(folded))
 		}
 	}
 }
 
-func inWord(r rune) bool { return unicode.IsLetter(r) || unicode.IsNumber(r) || unicode.IsMark(r) }
-
-// fold takes case, accents and compatibility forms away. (The letters of a kana keep their voicing marks' loss: が is か.)
-func fold(text string) string {
-	if isASCII(text) {
-		return strings.ToLower(text)
-	}
-	return strings.Map(func(r rune) rune {
-		if unicode.Is(unicode.Mn, r) {
-			return -1
+// windows yields what the index has of a word: the word, or pieces of a long one, so that each part of it of at most maxPart
+// bytes is in one of them, and its beginning and its end begin and end one.
+func windows(word string) iter.Seq[string] {
+	return func(yield func(string) bool) {
+		for from := 0; ; from += wordStep {
+			start := from
+			for start < len(word) && !utf8.RuneStart(word[start]) {
+				start++
+			}
+			if len(word)-from <= maxWord {
+				yield(word[start:])
+				return
+			}
+			if !yield(word[start:runeStart(word, from+maxWord)]) {
+				return
+			}
 		}
-		return unicode.ToLower(r)
-	}, norm.NFKD.String(text))
+	}
 }
 
-func isASCII(text string) bool {
-	for i := range len(text) {
-		if text[i] >= 0x80 {
-			return false
-		}
+// runeStart is at, or the beginning of the character that at is within.
+func runeStart(s string, at int) int {
+	for at > 0 && at < len(s) && !utf8.RuneStart(s[at]) {
+		at--
 	}
-	return true
+	return at
 }
 
 // IndexWords returns the distinct words of text, sorted. It is what the index of both engines is made of.
 func IndexWords(text string) []string {
+	folded := fold(text)
 	seen := map[string]struct{}{}
-	for _, word := range words(text) {
-		seen[word] = struct{}{}
+	for from, to := range words(folded) {
+		for word := range windows(folded[from:to]) {
+			seen[word] = struct{}{}
+		}
 	}
 	list := make([]string, 0, len(seen))
 	for word := range seen {
@@ -93,42 +163,208 @@ func IndexWords(text string) []string {
 	return list
 }
 
-// Matcher finds the words of a query in texts.
+// Matcher finds the terms of a query in texts.
 type Matcher struct {
-	Words []string // distinct, sorted; a text must hold, for each, a word that begins with it
+	terms []term // distinct; none are in no text
 }
 
-// NewMatcher returns the matcher of a query's text. Only the first 32 distinct words count.
+type term struct {
+	text  string // folded
+	short bool   // of one or two characters: it must begin a word
+}
+
+// NewMatcher returns the matcher of a query's text.
 func NewMatcher(query string) Matcher {
-	list := IndexWords(query)
-	return Matcher{Words: list[:min(len(list), 32)]}
-}
-
-// Match reports whether text holds all the words. No words are in no text.
-func (m Matcher) Match(text string) bool {
-	missing := slices.Clone(m.Words)
-	for _, word := range words(text) {
-		missing = slices.DeleteFunc(missing, func(w string) bool { return strings.HasPrefix(word, w) })
-		if len(missing) == 0 {
-			return len(m.Words) > 0
+	var m Matcher
+	for text := range terms(query) {
+		folded := strings.Trim(fold(text), " ")
+		t := term{text: folded, short: utf8.RuneCountInString(folded) < 3}
+		searchable := strings.ContainsFunc(folded, func(r rune) bool { part, _ := inWord(r); return part })
+		if folded == "" || t.short && !searchable || slices.Contains(m.terms, t) {
+			continue
 		}
-	}
-	return false
-}
-
-// Excerpt returns about size bytes of text around the first of the words, whole words at both ends, with "…" where it was
-// cut; the beginning of text where none of the words is in it.
-func (m Matcher) Excerpt(text string, size int) string {
-	if len(text) <= size {
-		return strings.TrimSpace(text)
-	}
-	at := 0
-	for place, word := range words(text) {
-		if slices.ContainsFunc(m.Words, func(w string) bool { return strings.HasPrefix(word, w) }) {
-			at = place.from
+		if m.terms = append(m.terms, t); len(m.terms) == maxTerms {
 			break
 		}
 	}
+	return m
+}
+
+// terms yields the terms of a query as they were written. One that begins with a quotation mark goes to the next one.
+func terms(query string) iter.Seq[string] {
+	return func(yield func(string) bool) {
+		for {
+			query = strings.TrimLeftFunc(query, unicode.IsSpace)
+			if query == "" {
+				return
+			}
+			text, rest := query, ""
+			if quote, size := utf8.DecodeRuneInString(query); strings.ContainsRune(`"“”„`, quote) {
+				text = query[size:]
+				if i := strings.IndexAny(text, `"“”`); i >= 0 {
+					_, size := utf8.DecodeRuneInString(text[i:])
+					text, rest = text[:i], text[i+size:]
+				}
+			} else if i := strings.IndexFunc(query, unicode.IsSpace); i >= 0 {
+				text, rest = query[:i], query[i:]
+			}
+			if query = rest; text != "" && !yield(text) {
+				return
+			}
+		}
+	}
+}
+
+// Empty reports whether there is nothing to look for.
+func (m Matcher) Empty() bool { return len(m.terms) == 0 }
+
+// Match reports whether text holds all the terms.
+func (m Matcher) Match(text string) bool {
+	if m.Empty() {
+		return false
+	}
+	folded := fold(text)
+	return !slices.ContainsFunc(m.terms, func(t term) bool { return t.in(folded, 0) < 0 })
+}
+
+// in returns where t is found first in a folded text, from on, or -1.
+func (t term) in(folded string, from int) int {
+	for {
+		i := strings.Index(folded[from:], t.text)
+		if i < 0 {
+			return -1
+		}
+		at := from + i
+		if !t.short || t.beginsWord(folded, at) {
+			return at
+		}
+		from = at + 1
+	}
+}
+
+// beginsWord reports whether the first word of t, which stands at a place of a folded text, begins there.
+func (t term) beginsWord(folded string, at int) bool {
+	first, _ := utf8.DecodeRuneInString(t.text)
+	part, alone := inWord(first)
+	if !part || alone || at == 0 {
+		return true
+	}
+	before, _ := utf8.DecodeLastRuneInString(folded[:at])
+	part, alone = inWord(before)
+	return !part || alone
+}
+
+// Score says how well text, which holds all the terms, answers the query: a whole word is better than the beginning of one,
+// that is better than a part, several places are better than one, and terms near to each other than far apart.
+func (m Matcher) Score(text string) int {
+	folded := fold(text)
+	score, first, last := 0, len(folded), 0
+	for _, t := range m.terms {
+		best, places := 0, 0
+		for at := t.in(folded, 0); at >= 0 && places < 64; at = t.in(folded, at+len(t.text)) {
+			if places++; places == 1 {
+				first, last = min(first, at), max(last, at)
+			}
+			kind := 0
+			if t.beginsWord(folded, at) {
+				kind = 8
+				if after, size := utf8.DecodeRuneInString(folded[at+len(t.text):]); size == 0 {
+					kind = 16
+				} else if part, alone := inWord(after); !part || alone {
+					kind = 16
+				}
+			}
+			best = max(best, kind)
+		}
+		score += best + bits.Len(uint(places))
+	}
+	if last-first < 200 {
+		score += 4 * (len(m.terms) - 1)
+	}
+	return score
+}
+
+// Piece is something that the index must have of a text that holds the terms: a word, its beginning, its end, or a part of it.
+type Piece struct {
+	Text         string
+	Begins, Ends bool // the word begins with it, and ends with it
+}
+
+// Pieces returns what the index must have, the longest first. None where the terms hold no word that could be asked for: every
+// text may then hold them.
+func (m Matcher) Pieces() []Piece {
+	var list []Piece
+	for _, t := range m.terms {
+		for from, to := range words(t.text) {
+			p := Piece{Text: t.text[from:to], Begins: true, Ends: true}
+			first, _ := utf8.DecodeRuneInString(p.Text)
+			if _, alone := inWord(first); !alone {
+				p.Begins, p.Ends = from > 0 || t.short, to < len(t.text)
+			}
+			if len(p.Text) > maxWord || len(p.Text) > maxPart && !(p.Begins && p.Ends) {
+				p.Text, p.Ends = p.Text[:runeStart(p.Text, maxPart)], false
+			}
+			if (p.Begins || utf8.RuneCountInString(p.Text) >= minPart) && !slices.Contains(list, p) {
+				list = append(list, p)
+			}
+		}
+	}
+	slices.SortStableFunc(list, func(a, b Piece) int { return cmp.Compare(len(b.Text), len(a.Text)) })
+	return list
+}
+
+// Grams returns each three characters in a row of a word. A word that holds another has all of its.
+func Grams(word string) []string {
+	var list []string
+	runes := []rune(word)
+	for i := 3; i <= len(runes); i++ {
+		list = append(list, string(runes[i-3:i]))
+	}
+	return list
+}
+
+// Marks returns where the terms stand in text, in order and apart from each other.
+func (m Matcher) Marks(text string) []Mark {
+	var from []int // of each byte of the folded text, where in text it comes from
+	folded := string(foldInto(nil, text, func(at, length int) {
+		for range length {
+			from = append(from, at)
+		}
+	}))
+	var marks []Mark
+	for _, t := range m.terms {
+		for at := t.in(folded, 0); at >= 0; at = t.in(folded, at+len(t.text)) {
+			end := at + len(t.text)
+			for end < len(from) && from[end] == from[end-1] {
+				end++
+			}
+			mark := Mark{from[at], len(text)}
+			if end < len(from) {
+				mark.To = from[end]
+			}
+			marks = append(marks, mark)
+		}
+	}
+	slices.SortFunc(marks, func(a, b Mark) int { return cmp.Or(cmp.Compare(a.From, b.From), cmp.Compare(a.To, b.To)) })
+	apart := marks[:0]
+	for _, mark := range marks {
+		if n := len(apart); n > 0 && mark.From <= apart[n-1].To {
+			apart[n-1].To = max(apart[n-1].To, mark.To)
+		} else {
+			apart = append(apart, mark)
+		}
+	}
+	return apart
+}
+
+// Excerpt returns about size bytes of text around the first of the terms, whole words at both ends, with "…" where it was
+// cut, and where the terms stand in it; the beginning of text where none of the terms is in it.
+func (m Matcher) Excerpt(text string, size int) (string, []Mark) {
+	if len(text) <= size {
+		text = strings.TrimSpace(text)
+		return text, m.Marks(text)
+	}
+	at := m.first(text)
 	from := max(0, min(at-size/3, len(text)-size))
 	to := min(len(text), from+size)
 	if i := strings.IndexAny(text[from:max(from, at)], " \n\t"); from > 0 && i >= 0 {
@@ -144,5 +380,23 @@ func (m Matcher) Excerpt(text string, size int) string {
 	if to < len(text) {
 		cut += " …"
 	}
-	return cut
+	return cut, m.Marks(cut)
+}
+
+// first is where the first of the terms stands in text, or 0.
+func (m Matcher) first(text string) int {
+	folded, place := fold(text), -1
+	for _, t := range m.terms {
+		if i := t.in(folded, 0); i >= 0 && (place < 0 || i < place) {
+			place = i
+		}
+	}
+	at, length := 0, 0
+	foldInto(nil, text, func(from, n int) {
+		if length <= place {
+			at = from
+		}
+		length += n
+	})
+	return at
 }

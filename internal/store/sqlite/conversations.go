@@ -443,7 +443,7 @@ func (s *Store) deleteConversation(ctx context.Context, id string, before int64)
 		if err := t.get(may, []any{id, before}, &id); err != nil {
 			return found(err)
 		}
-		if err := t.unindex(`conversation_id = ?`, id); err != nil {
+		if err := t.unindexConversation(id); err != nil {
 			return err
 		}
 		if _, err := t.exec(`DELETE FROM response_deltas WHERE response_id IN

@@ -29,7 +29,7 @@ func (s *Store) HoldConversation(ctx context.Context, id string, hold time.Durat
 				return err
 			}
 		}
-		if err := t.unindex(`conversation_id = ?`, id); err != nil {
+		if err := t.unindexConversation(id); err != nil {
 			return err
 		}
 		until = instant(time.Now().Add(hold).UnixMicro())

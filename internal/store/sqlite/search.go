@@ -2,6 +2,7 @@ package sqlite
 
 import (
 	"context"
+	"hash/maphash"
 	"slices"
 	"strings"
 
@@ -9,72 +10,246 @@ import (
 )
 
 const (
-	searchFound  = 10000 // how many finds of the index, those written last, are put in the order of their times
-	searchQueued = 5000  // how much of the queue, latest first, a search reads
-	searchLong   = 500   // how many of the very long texts, latest first, a search looks through
-	longWords    = 65536 // bytes of words that make a text a very long one
+	searchFound = 10000 // more finds of the index are not put in the order of their times: texts are looked at by time instead
+	searchQueue = 5000  // how much of what is not indexed yet, latest first, a search looks at
+	searchLong  = 500   // how many of the very long texts, latest first, a search looks through
+	searchWords = 500   // words that hold a part of one; a part that more words hold is not asked for
+	longWords   = 65536 // bytes of words that make a text a very long one
 )
 
-// Search returns the messages of listed conversations that hold all words of q, newest first; none is an empty list, also
-// when q holds no word. Any characters are allowed in q. A message is found as soon as the append that wrote it has
-// returned. Of more than 10,000 finds it takes those that were written last, and it looks through the latest 500 very long
-// texts and the latest 5,000 that a foreign program inserted and that were not indexed yet.
-func (s *Store) Search(ctx context.Context, q store.SearchQuery) (store.Hits, error) {
-	match := store.NewMatcher(q.Text)
-	if len(match.Words) == 0 {
-		return store.Hits{Hits: []store.Hit{}}, nil
-	}
-	var hits []store.Hit
-	err := s.read(ctx, func(t tx) (err error) {
-		// The index is asked first and alone, the texts are read of the page only; CROSS JOIN is SQLite's way to say so.
-		if hits, err = collect(t, scanHit, `SELECT `+hitColumns+` FROM (
-			SELECT m.n FROM (SELECT rowid AS n FROM search_index WHERE search_index MATCH ? ORDER BY rowid DESC LIMIT ?) found `+hitsJoin+`
-			 ORDER BY m.created_at DESC, m.id DESC LIMIT ?) found `+hitsJoin, `"`+strings.Join(match.Words, `"* AND "`)+`"*`, searchFound, q.Size()); err != nil {
-			return err
-		}
-		err = t.each(func(row scanner) error {
-			var n int64
-			var words string
-			err := row.Scan(&n, &words)
-			if err != nil || slices.ContainsFunc(match.Words, func(w string) bool { return !strings.Contains(words, " "+w) }) {
-				return err
-			}
-			found, err := collect(t, scanHit, `SELECT `+hitColumns+` FROM (SELECT ? AS n) found `+hitsJoin, n)
-			hits = append(hits, found...)
-			return err
-		}, `SELECT n, words FROM search_long ORDER BY n DESC LIMIT ?`, searchLong)
-		if err != nil {
-			return err
-		}
-		return t.each(func(row scanner) error {
-			h, err := scanHit(row)
-			if err == nil && match.Match(h.Content) {
-				hits = append(hits, h)
-			}
-			return err
-		}, `SELECT `+hitColumns+` FROM (SELECT n FROM search_queue ORDER BY n DESC LIMIT ?) found `+hitsJoin, searchQueued)
+// Search returns a page of the messages and titles of listed conversations that hold all terms of q; none is an empty page, also
+// when q holds nothing to look for. Any characters are allowed in q. What is written is found as soon as that has returned. It looks
+// at the latest 500 very long texts, and at the latest 5,000 that a foreign program inserted and that are not indexed yet. It
+// returns [store.ErrCursor] for a cursor that is none.
+func (s *Store) Search(ctx context.Context, q store.SearchQuery) (page store.Hits, err error) {
+	err = s.read(ctx, func(t tx) (err error) {
+		page, err = q.Find(finder{t, q})
+		return err
 	})
 	if err != nil {
 		return store.Hits{}, wrap("search", err)
 	}
-	return store.Hits{Hits: q.Newest(hits)}, nil
+	return page, nil
 }
 
-// hitColumns are of the tables that hitsJoin joins to numbers n of messages, named found.
+// finder is the [store.Finder] of a search in a transaction.
+type finder struct {
+	tx
+	q store.SearchQuery
+}
+
+// In all of these the index is asked first, and texts are read last; CROSS JOIN is SQLite's way to say so.
 const (
-	hitColumns = messageColumns + `, c.title, coalesce(r.model, '')`
-	hitsJoin   = `CROSS JOIN messages m ON m.n = found.n AND m.status <> 'deleted'
-		CROSS JOIN conversations c ON c.id = m.conversation_id AND c.listed
-		LEFT JOIN responses r ON r.id = m.response_id`
+	messagesOf = ` CROSS JOIN conversations c ON c.id = m.conversation_id AND c.listed AND (?1 IS NULL OR c.archived = ?1)
+		LEFT JOIN responses r ON r.id = m.response_id
+		WHERE m.status <> 'deleted' AND (?2 = '' OR m.role = ?2) AND (?3 = '' OR r.model = ?3)`
+	titlesOf = ` CROSS JOIN conversations c ON c.id = f.id AND c.listed AND c.title <> '' AND (?1 IS NULL OR c.archived = ?1) WHERE ?2 = '' AND ?3 = '' `
+	inRange  = `(created_at, id) < (?1, ?2) AND created_at >= ?3`
+	titleIn  = `(started_at, id) < (?1, ?2) AND started_at >= ?3`
 )
 
-func scanHit(row scanner) (h store.Hit, err error) {
-	h.Message, err = scanMessageAnd(row, &h.Title, &h.Model)
-	return h, err
+func scanPlace(row scanner) (t store.Text, err error) {
+	err = row.Scan(&t.ID, &t.Title, (*micros)(&t.At))
+	return t, err
 }
 
-// IndexPending moves up to limit messages that a foreign program inserted, the latest first, from the queue to the search
-// index and returns how many it took from the queue: 0 when it is empty. Our own are indexed as they are appended.
+// texts calls f with the rows of a statement that begins with the query's filters.
+func (in finder) texts(f func(store.Text), query string, args ...any) error {
+	return in.each(func(row scanner) error {
+		var t store.Text
+		err := row.Scan(&t.ID, &t.Title, (*micros)(&t.At), &t.Content)
+		if err == nil {
+			f(t)
+		}
+		return err
+	}, query, append([]any{in.q.Archived, in.q.Role, in.q.Model}, args...)...)
+}
+
+func (in finder) Queued(f func(store.Text)) error {
+	after, err := in.q.Start()
+	if err != nil {
+		return err
+	}
+	late := func(t store.Text) {
+		if after.Before(t.Place) && !t.At.Before(in.q.After) {
+			f(t)
+		}
+	}
+	if err := in.texts(late, `SELECT m.id, 0, m.created_at, m.content FROM (SELECT n FROM search_queue ORDER BY n DESC LIMIT ?4) f
+		CROSS JOIN messages m ON m.n = f.n`+messagesOf, searchQueue); err != nil {
+		return err
+	}
+	return in.texts(late, `SELECT c.id, 1, c.started_at, c.title FROM (SELECT conversation_id AS id FROM search_titles INDEXED BY search_titles_queued
+		WHERE queued LIMIT ?4) f`+titlesOf, searchQueue)
+}
+
+func (in finder) Read(texts []store.Text, f func(store.Text)) error {
+	messages, titles := split(texts)
+	if err := in.texts(f, `SELECT m.id, 0, m.created_at, m.content FROM json_each(?4) f CROSS JOIN messages m ON m.id = f.value`+messagesOf, messages); err != nil {
+		return err
+	}
+	return in.texts(f, `SELECT c.id, 1, c.started_at, c.title FROM (SELECT value AS id FROM json_each(?4)) f`+titlesOf, titles)
+}
+
+// split are the ids of texts as JSON.
+func split(texts []store.Text) (messages, titles string) {
+	ids := [2][]string{{}, {}}
+	for _, t := range texts {
+		if t.Title {
+			ids[1] = append(ids[1], t.ID)
+		} else {
+			ids[0] = append(ids[0], t.ID)
+		}
+	}
+	return `["` + strings.Join(ids[0], `","`) + `"]`, `["` + strings.Join(ids[1], `","`) + `"]`
+}
+
+func (in finder) Newest(after store.Place, limit int) ([]store.Text, error) {
+	return in.merged(limit, after, `SELECT id, 0, created_at FROM messages INDEXED BY messages_by_time WHERE `+inRange+`
+			ORDER BY created_at DESC, id DESC LIMIT ?4`,
+		`SELECT id, 1, started_at FROM conversations INDEXED BY conversations_by_start WHERE listed = 1 AND `+titleIn+`
+			ORDER BY started_at DESC, id DESC LIMIT ?4`, limit)
+}
+
+// merged puts the rows of two statements in the order of a search.
+func (in finder) merged(limit int, after store.Place, messages, titles string, args ...any) ([]store.Text, error) {
+	args = append([]any{after.At.UnixMicro(), after.ID, in.q.After.UnixMicro()}, args...)
+	list, err := collect(in.tx, scanPlace, messages, args...)
+	if err != nil {
+		return nil, err
+	}
+	more, err := collect(in.tx, scanPlace, titles, args...)
+	return latest(append(list, more...), limit), err
+}
+
+func latest(list []store.Text, limit int) []store.Text {
+	slices.SortFunc(list, func(a, b store.Text) int {
+		switch {
+		case a.Before(b.Place):
+			return -1
+		case b.Before(a.Place):
+			return 1
+		}
+		return 0
+	})
+	return list[:min(len(list), limit)]
+}
+
+func (in finder) Asked(pieces []store.Piece, after store.Place, limit int) ([]store.Text, bool, error) {
+	var queries []string
+	for _, p := range pieces {
+		query, ok, err := in.match(p)
+		if err != nil {
+			return nil, false, err
+		}
+		if ok {
+			queries = append(queries, query)
+		}
+	}
+	if len(queries) == 0 {
+		return nil, false, nil
+	}
+	match := strings.Join(queries, " AND ")
+	var n int
+	if err := in.get(`SELECT count(*) FROM (SELECT 1 FROM search_index WHERE search_index MATCH ?1 LIMIT ?2)`, []any{match, searchFound + 1}, &n); err != nil || n > searchFound {
+		return nil, false, err
+	}
+	list, err := in.merged(limit, after, `SELECT m.id, 0, m.created_at FROM (SELECT rowid AS n FROM search_index WHERE search_index MATCH ?5 AND rowid > 0 ORDER BY rowid DESC) found
+			CROSS JOIN messages m ON m.n = found.n WHERE `+inRange+` ORDER BY created_at DESC, id DESC LIMIT ?4`,
+		`SELECT c.id, 1, c.started_at FROM (SELECT rowid AS n FROM search_index WHERE search_index MATCH ?5 AND rowid < 0 ORDER BY rowid DESC) found
+			CROSS JOIN search_titles t ON t.n = -found.n CROSS JOIN conversations c ON c.id = t.conversation_id WHERE `+titleIn+`
+			ORDER BY started_at DESC, c.id DESC LIMIT ?4`, limit, match)
+	if err != nil {
+		return nil, false, err
+	}
+	err = in.each(func(row scanner) error {
+		var n int64
+		var words string
+		err := row.Scan(&n, &words)
+		if words += " "; err != nil || slices.ContainsFunc(pieces, func(p store.Piece) bool {
+			word := p.Text
+			if p.Begins {
+				word = " " + word
+			}
+			if p.Ends {
+				word += " "
+			}
+			return !strings.Contains(words, word)
+		}) {
+			return err
+		}
+		found, err := collect(in.tx, scanPlace, `SELECT id, 0, created_at FROM messages WHERE n = ?4 AND `+inRange, after.At.UnixMicro(), after.ID, in.q.After.UnixMicro(), n)
+		list = append(list, found...)
+		return err
+	}, `SELECT n, words FROM search_long ORDER BY n DESC LIMIT ?`, searchLong)
+	return latest(list, limit), true, err
+}
+
+// match asks for the words that have a piece, or returns false where those are too many to name. Words hold only letters, digits
+// and marks.
+func (in finder) match(p store.Piece) (string, bool, error) {
+	query := `"` + p.Text + `"`
+	if p.Begins && p.Ends {
+		return query, true, nil
+	}
+	if p.Begins {
+		return query + " *", true, nil
+	}
+	if !p.Ends {
+		query += " *"
+	}
+	list, err := in.holding(p)
+	if err != nil || len(list) > searchWords {
+		return "", false, err
+	}
+	for _, word := range list {
+		query += ` OR "` + word + `"`
+	}
+	return "(" + query + ")", true, nil
+}
+
+// holding are the words that have a piece within them; more than searchWords are too many.
+func (in finder) holding(p store.Piece) (list []string, err error) {
+	err = in.each(func(row scanner) error {
+		var block string
+		if err := row.Scan(&block); err != nil {
+			return err
+		}
+		for at := 0; len(list) <= searchWords; {
+			i := strings.Index(block[at:], p.Text)
+			if i < 0 {
+				break
+			}
+			from, to := strings.LastIndexByte(block[:at+i], ' ')+1, strings.IndexByte(block[at+i:]+" ", ' ')+at+i
+			if word := block[from:to]; strings.Contains(word[1:], p.Text) && (!p.Ends || strings.HasSuffix(word, p.Text)) {
+				list = append(list, word)
+			}
+			at = to
+		}
+		return nil
+	}, `SELECT words FROM search_words`)
+	return list, err
+}
+
+func (in finder) Hits(texts []store.Text) ([]store.Hit, error) {
+	messages, titles := split(texts)
+	list, err := collect(in.tx, func(row scanner) (h store.Hit, err error) {
+		h.Message, err = scanMessageAnd(row, &h.Title, &h.Model)
+		return h, err
+	}, `SELECT `+messageColumns+`, c.title, coalesce(r.model, '') FROM (SELECT value AS one FROM json_each(?)) f CROSS JOIN messages m ON m.id = f.one
+		CROSS JOIN conversations c ON c.id = m.conversation_id LEFT JOIN responses r ON r.id = m.response_id`, messages)
+	if err != nil {
+		return nil, err
+	}
+	more, err := collect(in.tx, func(row scanner) (h store.Hit, err error) {
+		err = row.Scan(&h.ConversationID, (*micros)(&h.CreatedAt), &h.Title)
+		return h, err
+	}, `SELECT c.id, c.started_at, c.title FROM (SELECT value AS one FROM json_each(?)) f CROSS JOIN conversations c ON c.id = f.one`, titles)
+	return append(list, more...), err
+}
+
+// IndexPending moves up to limit messages that a foreign program inserted, the latest first, from the queue to the search index,
+// and titles, and returns how many it took: 0 when there are none. Our own messages are indexed as they are appended.
 func (s *Store) IndexPending(ctx context.Context, limit int) (int, error) {
 	if s.deleting.Load() > 0 { // the next call comes
 		return 0, nil
@@ -87,8 +262,11 @@ func (s *Store) IndexPending(ctx context.Context, limit int) (int, error) {
 		list, err = collect(t, scanQueued, `SELECT q.n, m.content FROM search_queue q CROSS JOIN messages m ON m.n = q.n ORDER BY q.n DESC LIMIT ?`, limit)
 		return err
 	})
-	if err != nil || len(list) == 0 {
+	if err != nil {
 		return 0, wrap("index", err)
+	}
+	if len(list) == 0 {
+		return s.indexTitles(ctx, limit)
 	}
 	taken := 0
 	err = s.write(ctx, func(t tx) error {
@@ -116,8 +294,51 @@ func (s *Store) IndexPending(ctx context.Context, limit int) (int, error) {
 	return taken, nil
 }
 
-// queued is a message of the queue.
+// indexTitles puts up to limit titles into the index, in the place of older ones.
+func (s *Store) indexTitles(ctx context.Context, limit int) (int, error) {
+	var list []queued
+	queue := func(t tx) error {
+		list = nil
+		return t.each(func(row scanner) error {
+			var q queued
+			err := row.Scan(&q.n, &q.title, &q.words)
+			list = append(list, q)
+			return err
+		}, `SELECT s.n, CASE WHEN c.listed THEN c.title ELSE '' END, s.title FROM search_titles s INDEXED BY search_titles_queued CROSS JOIN conversations c ON c.id = s.conversation_id
+			WHERE s.queued ORDER BY s.n LIMIT ?`, limit)
+	}
+	if err := s.read(ctx, queue); err != nil || len(list) == 0 {
+		return 0, wrap("index", err)
+	}
+	err := s.write(ctx, func(t tx) error {
+		if err := queue(t); err != nil {
+			return err
+		}
+		for i := range list {
+			list[i].n, list[i].words = -list[i].n, words(list[i].words)
+		}
+		if err := t.unindexAll(list); err != nil {
+			return err
+		}
+		for _, q := range list {
+			if err := t.index(q.n, words(q.title)); err != nil {
+				return err
+			}
+			if _, err := t.exec(`UPDATE search_titles SET title = ?, queued = 0 WHERE n = ?`, q.title, -q.n); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+	if err != nil {
+		return 0, wrap("index", err)
+	}
+	return len(list), nil
+}
+
+// queued is a message of the queue, or a title.
 type queued struct {
+	title string
 	n     int64
 	words string
 }
@@ -140,19 +361,140 @@ func (t tx) index(n int64, words string) error {
 	if len(words) > longWords {
 		insert, words = `INSERT INTO search_long (n, words) VALUES (?, ?)`, " "+words
 	}
-	_, err := t.exec(insert, n, words)
+	if _, err := t.exec(insert, n, words); err != nil || len(words) > longWords {
+		return err
+	}
+	return t.addWords(words)
+}
+
+const blockSize = 4000 // bytes of a row of search_words
+
+// wordList knows where the words of search_words are, by their hashes. Only the connection that writes has one.
+type wordList struct {
+	rows map[uint64]int64
+	last int64  // the row that words are added to
+	tail string // what it holds, without the spaces at its end
+}
+
+var wordSeed = maphash.MakeSeed()
+
+// wordList reads it when it is first needed, and after a transaction that failed.
+func (t tx) wordList() (*wordList, error) {
+	if t.words != nil {
+		return t.words, nil
+	}
+	list := &wordList{rows: map[uint64]int64{}}
+	err := t.each(func(row scanner) error {
+		err := row.Scan(&list.last, &list.tail)
+		for word := range strings.FieldsSeq(list.tail) {
+			list.rows[maphash.String(wordSeed, word)] = list.last
+		}
+		return err
+	}, `SELECT n, words FROM search_words ORDER BY n`)
+	list.tail = strings.TrimRight(list.tail, " ")
+	if err == nil {
+		t.words = list
+	}
+	return list, err
+}
+
+// writeTail writes the row that words are added to.
+func (t tx) writeTail(list *wordList) error {
+	_, err := t.exec(`INSERT INTO search_words (n, words) VALUES (?1, ?2) ON CONFLICT (n) DO UPDATE SET words = ?2`,
+		list.last, list.tail+strings.Repeat(" ", blockSize-len(list.tail)))
 	return err
 }
 
-// unindexed takes a message out of the index. FTS5 has to be told the words again.
-func (t tx) unindexed(m queued) (err error) {
-	switch {
-	case len(m.words) > longWords:
-		_, err = t.exec(`DELETE FROM search_long WHERE n = ?`, m.n)
-	case m.words != "":
-		_, err = t.exec(`INSERT INTO search_index (search_index, rowid, words) VALUES ('delete', ?, ?)`, m.n, m.words)
+// addWords adds to the list of words those of a text that it does not have.
+func (t tx) addWords(words string) error {
+	list, err := t.wordList()
+	if err != nil {
+		return err
 	}
-	return err
+	changed := false
+	for word := range strings.FieldsSeq(words) {
+		hash := maphash.String(wordSeed, word)
+		if _, ok := list.rows[hash]; ok {
+			continue
+		}
+		if len(list.tail)+1+len(word) > blockSize {
+			if err := t.writeTail(list); err != nil {
+				return err
+			}
+			list.last, list.tail = list.last+1, ""
+		}
+		list.rows[hash] = list.last
+		list.tail += " " + word
+		changed = true
+	}
+	if !changed {
+		return nil
+	}
+	return t.writeTail(list)
+}
+
+// removeWords takes words out of the list of words.
+func (t tx) removeWords(words []string) error {
+	list, err := t.wordList()
+	if err != nil {
+		return err
+	}
+	rows := map[int64]string{}
+	for _, word := range words {
+		hash := maphash.String(wordSeed, word)
+		n, ok := list.rows[hash]
+		if !ok {
+			continue
+		}
+		delete(list.rows, hash)
+		block, read := rows[n]
+		if !read {
+			if err := t.get(`SELECT words FROM search_words WHERE n = ?`, []any{n}, &block); err != nil {
+				return err
+			}
+		}
+		block = strings.Replace(block+" ", " "+word+" ", strings.Repeat(" ", len(word)+2), 1)
+		rows[n] = block[:len(block)-1]
+	}
+	for n, block := range rows {
+		if n == list.last {
+			list.tail = strings.TrimRight(block, " ")
+		}
+		if _, err := t.exec(`UPDATE search_words SET words = ? WHERE n = ?`, block, n); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// unindexAll takes texts out of the index, and the words that only they had. FTS5 has to be told the words again.
+func (t tx) unindexAll(list []queued) error {
+	seen := map[string]struct{}{}
+	for _, m := range list {
+		var err error
+		if len(m.words) > longWords {
+			_, err = t.exec(`DELETE FROM search_long WHERE n = ?`, m.n)
+		} else if m.words != "" {
+			_, err = t.exec(`INSERT INTO search_index (search_index, rowid, words) VALUES ('delete', ?, ?)`, m.n, m.words)
+			for word := range strings.FieldsSeq(m.words) {
+				seen[word] = struct{}{}
+			}
+		}
+		if err != nil {
+			return err
+		}
+	}
+	var gone []string
+	for word := range seen {
+		var kept bool
+		if err := t.get(`SELECT EXISTS (SELECT 1 FROM search_index WHERE search_index MATCH ?)`, []any{`"` + word + `"`}, &kept); err != nil {
+			return err
+		}
+		if !kept {
+			gone = append(gone, word)
+		}
+	}
+	return t.removeWords(gone)
 }
 
 // indexed selects the messages that are in the index; a condition follows.
@@ -160,17 +502,32 @@ const indexed = `SELECT n, content FROM messages m WHERE status <> 'deleted' AND
 
 // unindex takes the messages of the condition out of the index and the queue.
 func (t tx) unindex(where string, args ...any) error {
-	err := t.each(func(row scanner) error {
-		m, err := scanQueued(row)
-		if err != nil {
-			return err
-		}
-		return t.unindexed(m)
-	}, indexed+where, args...)
-	if err != nil {
-		return err
+	list, err := collect(t, scanQueued, indexed+where, args...)
+	if err == nil {
+		err = t.unindexAll(list)
 	}
-	_, err = t.exec(`DELETE FROM search_queue WHERE n IN (SELECT n FROM messages WHERE `+where+`)`, args...)
+	if err == nil {
+		_, err = t.exec(`DELETE FROM search_queue WHERE n IN (SELECT n FROM messages WHERE `+where+`)`, args...)
+	}
+	return err
+}
+
+// unindexConversation takes what is left of a conversation, and its title, out of the index and the queue.
+func (t tx) unindexConversation(id string) error {
+	list, err := collect(t, func(row scanner) (q queued, err error) {
+		err = row.Scan(&q.n, &q.words)
+		q.n, q.words = -q.n, words(q.words)
+		return q, err
+	}, `SELECT n, title FROM search_titles WHERE conversation_id = ?`, id)
+	if err == nil {
+		err = t.unindexAll(list)
+	}
+	if err == nil {
+		_, err = t.exec(`DELETE FROM search_titles WHERE conversation_id = ?`, id)
+	}
+	if err == nil {
+		err = t.unindex(`conversation_id = ?`, id)
+	}
 	return err
 }
 
@@ -179,10 +536,10 @@ func (t tx) unindex(where string, args ...any) error {
 func (t tx) requeue(conversation string, after int64) (int64, bool, error) {
 	const step = 20
 	list, err := collect(t, scanQueued, indexed+`conversation_id = ? AND seq > ? ORDER BY seq LIMIT ?`, conversation, after, step)
+	if err == nil {
+		err = t.unindexAll(list)
+	}
 	for _, m := range list {
-		if err == nil {
-			err = t.unindexed(m)
-		}
 		if err == nil {
 			_, err = t.exec(`INSERT INTO search_queue (n) VALUES (?)`, m.n)
 		}

@@ -187,7 +187,8 @@ type pool struct {
 type conn struct {
 	*sql.Conn // nil until it is needed
 	stmts     map[string]*sql.Stmt
-	dir       string // of the database, for errors
+	words     *wordList // of the connection that writes
+	dir       string    // of the database, for errors
 }
 
 func newPool(path string, size int, settings url.Values) *pool {
@@ -297,6 +298,7 @@ func (t tx) do(begin string, f func(tx) error) (err error) {
 	committed := false
 	defer func() {
 		if !committed {
+			t.words = nil
 			t.ctx = context.WithoutCancel(t.ctx)
 			t.exec(`ROLLBACK`) // fails if SQLite has done it already
 		}
