@@ -15,7 +15,7 @@ func newCommand() *cobra.Command {
 		SilenceUsage:  true,
 		SilenceErrors: true,
 	}
-	cmd.AddCommand(newServeCommand(), newExportCommand(), newImportCommand(), newCopyCommand(), newBackupCommand(), newVerifyCommand(),
+	cmd.AddCommand(newServeCommand(), newExportCommand(), newImportCommand(), newCopyCommand(), newBackupCommand(), newVerifyCommand(), newRetentionCommand(),
 		newListCommand(), newShowCommand(), newSearchCommand(), newRenameCommand(), newDeleteCommand())
 	cmd.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return &usageError{err} })
 	return cmd

@@ -7,6 +7,7 @@ import (
 	"os"
 	"path/filepath"
 	"strconv"
+	"time"
 
 	"github.com/joho/godotenv"
 	"github.com/spf13/pflag"
@@ -25,6 +26,7 @@ type config struct {
 	OllamaHost    string
 	MaxRequest    string
 	Titles        string
+	Retention     string
 	URL           string
 }
 
@@ -47,6 +49,7 @@ func (c *config) settings() []setting {
 		{"ollama-host", "OLLAMA_HOST", "127.0.0.1:11434", "where to look for Ollama", &c.OllamaHost},
 		{"max-request-mb", "HWLAB_MAX_REQUEST_MB", "32", "largest request that is read, in MiB", &c.MaxRequest},
 		{"titles", "HWLAB_TITLES", "on", "whether the model names a conversation after its first reply, on or off", &c.Titles},
+		{"retention", "HWLAB_RETENTION", "", "erase conversations, but pinned ones, in which nothing was said for so long, such as 180d, 12w or 36h", &c.Retention},
 	}
 }
 
@@ -106,6 +109,21 @@ func (c *config) maxRequest() (int64, error) {
 		return 0, fmt.Errorf("HWLAB_MAX_REQUEST_MB: %q is not a number from 1 to %d", c.MaxRequest, most)
 	}
 	return int64(n) << 20, nil
+}
+
+// retention is Retention, 0 where there is none.
+func (c *config) retention() (time.Duration, error) {
+	if c.Retention == "" {
+		return 0, nil
+	}
+	units := map[byte]time.Duration{'h': time.Hour, 'd': 24 * time.Hour, 'w': 7 * 24 * time.Hour}
+	last := len(c.Retention) - 1
+	n, err := strconv.ParseUint(c.Retention[:last], 10, 16)
+	unit, known := units[c.Retention[last]]
+	if most := 100 * 365 * 24 * time.Hour; err != nil || !known || n == 0 || time.Duration(n) > most/unit {
+		return 0, fmt.Errorf("HWLAB_RETENTION: %q is no time from 1h to 36500d, such as 36h, 180d or 12w", c.Retention)
+	}
+	return time.Duration(n) * unit, nil
 }
 
 // modelTitles is Titles, on or off.

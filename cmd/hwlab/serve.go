@@ -132,6 +132,10 @@ func startServer(ctx context.Context, cfg config, log *slog.Logger) (_ *ownServe
 	if err != nil {
 		return nil, err
 	}
+	retention, err := cfg.retention()
+	if err != nil {
+		return nil, err
+	}
 	s := &ownServer{notes: lab.New(cfg.LabDir, 0)}
 	defer func() {
 		if err != nil {
@@ -149,7 +153,7 @@ func startServer(ctx context.Context, cfg config, log *slog.Logger) (_ *ownServe
 	if s.models, err = newCatalog(cfg, log, s.kept, s.notes); err != nil {
 		return nil, err
 	}
-	s.replies, err = advisor.Start(ctx, advisor.Config{Record: s.kept, Models: s.models, Notes: s.notes, ServerID: s.id.ID, Log: log, Titles: titles})
+	s.replies, err = advisor.Start(ctx, advisor.Config{Record: s.kept, Models: s.models, Notes: s.notes, ServerID: s.id.ID, Log: log, Titles: titles, Retention: retention})
 	if err != nil {
 		return nil, err
 	}

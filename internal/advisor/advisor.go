@@ -44,6 +44,8 @@ type Record interface {
 	History(ctx context.Context, r store.Response) ([]store.Message, error)
 	HoldConversation(ctx context.Context, id string, hold time.Duration) (until time.Time, err error)
 	EraseHeld(ctx context.Context) (int, error)
+	Expired(ctx context.Context, before time.Time, limit int) ([]store.ConversationSummary, error)
+	DeleteExpired(ctx context.Context, id string, before time.Time) error
 	RequestCancel(ctx context.Context, responseID string) error
 	DeleteConversation(ctx context.Context, id string) error
 	DeleteResponse(ctx context.Context, id string) (store.Response, error)
@@ -75,6 +77,9 @@ type Config struct {
 
 	Heartbeat time.Duration // how often the server shows that it lives; 0 is 3 s
 	DeadAfter time.Duration // how long another may show nothing before it is taken for dead; 0 is 15 s
+
+	Retention      time.Duration // how long nothing may be said in a conversation before it is erased; 0 is for ever
+	RetentionGrace time.Duration // how long after the start nothing is erased for that; 0 is an hour
 }
 
 // Advisor answers. Its methods are safe for concurrent use.
@@ -139,6 +144,7 @@ func Start(ctx context.Context, cfg Config) (*Advisor, error) {
 	}
 	a.idle.Go(func() { a.index(background) })
 	a.idle.Go(func() { a.eraseHeld(background) })
+	a.idle.Go(func() { a.retain(background) })
 	a.idle.Go(func() { a.live(background) })
 	a.idle.Go(func() { a.watch(background) })
 	a.idle.Go(func() { a.takeOver(background) })
