@@ -1,7 +1,10 @@
 package main
 
 import (
+	"errors"
+	"fmt"
 	"runtime/debug"
+	"strings"
 
 	"github.com/spf13/cobra"
 )
@@ -14,8 +17,19 @@ func newCommand() *cobra.Command {
 		Version:       version(),
 		SilenceUsage:  true,
 		SilenceErrors: true,
+		Args:          cobra.ArbitraryArgs,
+		RunE: func(cmd *cobra.Command, args []string) error {
+			if len(args) == 0 {
+				return cmd.Help()
+			}
+			text := fmt.Sprintf("there is no command %q", args[0])
+			if near := cmd.SuggestionsFor(args[0]); len(near) > 0 {
+				text += "; did you mean " + strings.Join(near, " or ") + "?"
+			}
+			return &usageError{errors.New(text + "; hwlab --help lists them")}
+		},
 	}
-	cmd.AddCommand(newServeCommand(), newExportCommand(), newImportCommand(), newCopyCommand(), newBackupCommand(), newVerifyCommand(), newRetentionCommand(),
+	cmd.AddCommand(newServeCommand(), newChatCommand(), newExportCommand(), newImportCommand(), newCopyCommand(), newBackupCommand(), newVerifyCommand(), newRetentionCommand(),
 		newListCommand(), newShowCommand(), newSearchCommand(), newRenameCommand(), newDeleteCommand())
 	cmd.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return &usageError{err} })
 	return cmd

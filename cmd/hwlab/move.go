@@ -75,7 +75,8 @@ func newExportCommand() *cobra.Command {
 		Short: "Write all conversations, or those named, as JSON lines",
 		Long: "Write all conversations, or those named, as JSON lines: everything that is kept of them, for hwlab import. " +
 			"With --markdown write one conversation to be read by people.\n\nThe server may be running.",
-		Args: cobra.ArbitraryArgs,
+		Args:              cobra.ArbitraryArgs,
+		ValidArgsFunction: completeIDs(0),
 	}, func(cmd *cobra.Command, args []string, cfg config) (err error) {
 		if markdown && len(args) != 1 {
 			return &usageError{errors.New("--markdown writes one conversation: name it")}

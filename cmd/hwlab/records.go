@@ -98,9 +98,10 @@ type shown struct {
 func newShowCommand() *cobra.Command {
 	var asJSON bool
 	cmd := recordCommand(&cobra.Command{
-		Use:   "show ID",
-		Short: "Show a conversation, by its id or a unique beginning of it",
-		Args:  usage(cobra.ExactArgs(1)),
+		Use:               "show ID",
+		Short:             "Show a conversation, by its id or a unique beginning of it",
+		Args:              usage(cobra.ExactArgs(1)),
+		ValidArgsFunction: completeIDs(1),
 	}, func(cmd *cobra.Command, args []string, cfg config) error {
 		r, err := openReader(cmd.Context(), cfg)
 		if err != nil {
@@ -293,9 +294,10 @@ func marked(text string, marks []store.Mark, colour bool) string {
 
 func newRenameCommand() *cobra.Command {
 	return recordCommand(&cobra.Command{
-		Use:   "rename ID TITLE",
-		Short: "Give a conversation another title",
-		Args:  usage(cobra.ExactArgs(2)),
+		Use:               "rename ID TITLE",
+		Short:             "Give a conversation another title",
+		Args:              usage(cobra.ExactArgs(2)),
+		ValidArgsFunction: completeIDs(1),
 	}, func(cmd *cobra.Command, args []string, cfg config) error {
 		title := args[1]
 		return change(cmd.Context(), cfg, args[0], func(r keeper, id string) error {
@@ -307,9 +309,10 @@ func newRenameCommand() *cobra.Command {
 
 func newDeleteCommand() *cobra.Command {
 	return recordCommand(&cobra.Command{
-		Use:   "delete ID",
-		Short: "Erase a conversation, for good",
-		Args:  usage(cobra.ExactArgs(1)),
+		Use:               "delete ID",
+		Short:             "Erase a conversation, for good",
+		Args:              usage(cobra.ExactArgs(1)),
+		ValidArgsFunction: completeIDs(1),
 	}, func(cmd *cobra.Command, args []string, cfg config) error {
 		return change(cmd.Context(), cfg, args[0], func(r keeper, id string) error { return r.DeleteConversation(cmd.Context(), id) }, http.MethodDelete, nil)
 	})
