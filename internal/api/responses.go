@@ -4,7 +4,6 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"errors"
-	"fmt"
 	"iter"
 	"net/http"
 	"strconv"
@@ -235,30 +234,37 @@ func writeResponse(w http.ResponseWriter, reply store.Response, log []store.Delt
 func (a *API) stream(w http.ResponseWriter, r *http.Request, steps iter.Seq2[advisor.Step, error], after int) error {
 	var t transcript
 	begun := false
-	send := func(events ...event) error {
+	var unsent []byte
+	add := func(events ...event) {
 		for _, e := range events {
-			if e.Sequence <= after {
-				continue
+			if e.Sequence > after {
+				unsent = e.append(unsent)
 			}
-			if _, err := fmt.Fprintf(w, "id: %d\nevent: %s\ndata: %s\n\n", e.Sequence, e.Type, marshal(e)); err != nil {
-				return err
+			if len(unsent) > 32<<10 {
+				w.Write(unsent) // the flush says whether it went well
+				unsent = unsent[:0]
 			}
 		}
-		return nil
 	}
-	flush := http.NewResponseController(w).Flush
+	out := http.NewResponseController(w)
+	send := func() error { // all at once: a write costs more than what is in it
+		if _, err := w.Write(unsent); err != nil {
+			return err
+		}
+		unsent = unsent[:0]
+		return out.Flush()
+	}
 	for step, err := range steps {
 		if err != nil && !begun {
 			return err
 		}
 		if err != nil {
 			if r.Context().Err() == nil {
-				send(event{Type: "error", Sequence: t.next, Error: streamError(err)})
-				flush()
+				add(event{Type: "error", Sequence: t.next, Error: streamError(err)})
+				send()
 			}
 			return nil
 		}
-		var events []event
 		if !begun {
 			begun = true
 			h := w.Header()
@@ -266,34 +272,31 @@ func (a *API) stream(w http.ResponseWriter, r *http.Request, steps iter.Seq2[adv
 			h.Set("Cache-Control", "no-store")
 			h.Set("X-Accel-Buffering", "no")
 			w.WriteHeader(http.StatusOK)
-			if events, err = t.open(step.Response); err != nil {
+			events, err := t.open(step.Response)
+			if err != nil {
 				return a.broken(err)
 			}
+			add(events...)
 		} else if len(step.Deltas) == 0 && !step.Response.Ended() {
-			fmt.Fprint(w, ": still here\n\n") // so that proxies keep the connection
+			unsent = append(unsent, ": still here\n\n"...) // so that proxies keep the connection
 		}
 		for _, d := range step.Deltas {
-			more, err := t.row(d)
+			events, err := t.row(d)
 			if err != nil {
 				return a.broken(err)
 			}
-			events = append(events, more...)
+			add(events...)
 		}
 		if step.Response.Ended() {
-			last, err := t.close(step.Response)
+			events, err := t.close(step.Response)
 			if err != nil {
 				return a.broken(err)
 			}
-			events = append(events, last...)
+			add(events...)
+			unsent = append(unsent, "data: [DONE]\n\n"...)
 		}
-		if err := send(events...); err != nil {
+		if send() != nil {
 			return nil // the reader left
-		}
-		if step.Response.Ended() {
-			fmt.Fprint(w, "data: [DONE]\n\n")
-		}
-		if err := flush(); err != nil {
-			return nil
 		}
 	}
 	return nil
