@@ -49,7 +49,7 @@ func (t *titles) begin(conversation string) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	t.writing++
-	t.ready = slices.DeleteFunc(t.ready, func(r *reply) bool { return r.ConversationID == conversation })
+	t.leave(conversation)
 	if t.asking != nil {
 		t.stop(errAsked)
 		if t.asking.ConversationID != conversation {
@@ -59,6 +59,11 @@ func (t *titles) begin(conversation string) {
 	}
 }
 
+// leave takes a conversation out of the queue; mu is held.
+func (t *titles) leave(conversation string) {
+	t.ready = slices.DeleteFunc(t.ready, func(r *reply) bool { return r.ConversationID == conversation })
+}
+
 // end notes that a reply has ended. last is it where its conversation can be given a title now, else nil.
 func (t *titles) end(last *reply) {
 	t.mu.Lock()
@@ -66,6 +71,7 @@ func (t *titles) end(last *reply) {
 	t.writing--
 	if last != nil {
 		if _, waits := t.first[last.ConversationID]; waits {
+			t.leave(last.ConversationID) // of several replies at once
 			t.ready = append(t.ready, last)
 		}
 	}
@@ -106,7 +112,7 @@ func (t *titles) forget(conversation string) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	delete(t.first, conversation)
-	t.ready = slices.DeleteFunc(t.ready, func(r *reply) bool { return r.ConversationID == conversation })
+	t.leave(conversation)
 	if t.asking != nil && t.asking.ConversationID == conversation {
 		t.stop(errDeleted)
 	}

@@ -246,6 +246,45 @@ func TestSendingGoesBeforeATitle(t *testing.T) {
 	})
 }
 
+func TestSeveralRepliesAtOnceAreAskedAboutOnce(t *testing.T) {
+	eachNaming(t, func(t *testing.T, n *naming) {
+		c, gates, waits := n.create(""), []*llmtest.Gate{llmtest.NewGate(), llmtest.NewGate()}, llmtest.NewGate()
+		n.model.Script(llmtest.Say("a")...)
+		n.model.Script(llmtest.Step{Gate: waits})
+		for _, g := range gates {
+			n.model.Script(append([]llmtest.Step{{Gate: g}}, llmtest.Say("more")...)...)
+		}
+		n.model.Script(llmtest.Say("Named")...)
+		first := n.turn(c, "q")
+		<-waits.Reached()
+		var running []store.Response
+		for _, g := range gates {
+			r, err := n.Ask(t.Context(), advisor.Question{Model: "m", PreviousID: first.ID, Input: []store.NewMessage{{Role: "user", Content: "on"}}})
+			if err != nil {
+				t.Fatal(err)
+			}
+			<-g.Reached()
+			running = append(running, r)
+		}
+		for i, g := range gates {
+			g.Open()
+			follow(t, n.Advisor, running[i].ID)
+		}
+		if err := n.attempt(); err != nil {
+			t.Fatal(err)
+		}
+		n.wantTitle(c, "Named")
+		d := n.create("")
+		n.turn(d, "q")
+		if err := n.attempt(); err != nil {
+			t.Fatal(err)
+		}
+		if asked := n.model.Requests(); len(asked) != 7 {
+			t.Errorf("%d requests", len(asked))
+		}
+	})
+}
+
 func TestAnAnswerThatIsNotKeptGoesBeforeATitle(t *testing.T) {
 	eachNaming(t, func(t *testing.T, n *naming) {
 		c, never := n.create(""), llmtest.NewGate()
