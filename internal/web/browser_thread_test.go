@@ -9,6 +9,7 @@ import (
 	"github.com/chromedp/cdproto/input"
 	"github.com/chromedp/chromedp"
 
+	"git.georgsen.dk/hwlab/internal/llm"
 	"git.georgsen.dk/hwlab/internal/llm/llmtest"
 	"git.georgsen.dk/hwlab/internal/testrecord"
 )
@@ -31,7 +32,7 @@ var growing = []string{
 	"# One\n\n## Two ##\n\n#hashtag\n\n###### Six\n",
 	"Use <details> or ssh root@<host>, 5 < 6 && 7 > 3, &amp; &nbsp;x, C:\\dir\\*, \\*not\\*.",
 	"[ref]: http://example.test/ \"t\"\n\nA [ref] and [ref][] and ![pic](http://example.test/x.png).\n",
-	"Maths: $a_1 * b_2 * c$, $$\\sum_{i=1}^n x_i^2$$ and \\(x_{1}\\), \\[ y = \\frac{a}{b} \\]\n\nE = mc^2, 2 * 3 * 4 = 24, a_b_c.",
+	"Maths: $a_1 * b_2 * c$, $$\\sum_{i=1}^n x_i^2$$ and \\(x_{1}\\), \\[ y = \\frac{a}{b} \\]\n\nSo\n$$\na\n- b_1\n+ c_2\n$$\nand\n\\[\n# x_1 \\\\\n\\]\n\nE = mc^2, 2 * 3 * 4 = 24, a_b_c.",
 	"Line one  \nline two\\\nline three\nhttp://example.test/path_(x), www.example.test and me@example.test\r\nwindows line\r\n\r\n- item\r\n",
 	"1.\n2.\n\n-\n- a\n+ b\n* c\n",
 	"مرحبا **عالم**\n\n- واحد\n- اثنان\n\n日本語のテキスト、**太字**です。👩‍👩‍👧‍👦\n",
@@ -54,15 +55,15 @@ func TestNothingFlickers(t *testing.T) {
 			const problems = [];
 			const host = document.querySelector('#thread');
 			// All elements but those inside a line of text, with the place each stands at.
-			const blocks = 'p,h2,h3,h4,h5,h6,ul,ol,li,blockquote,hr,.code,.table,tr,td,th';
+			const blocks = 'p,h2,h3,h4,h5,h6,ul,ol,li,blockquote,hr,.code,.md > .formula,.table,tr,td,th';
 			const shape = (el) => el.innerHTML.replace(/ class="(tip)?"/g, '').replace(/ tip"/g, '"').replace(/ data-(grew|closed)="yes"/g, '')
 				.replace(/<button type="button" class="unfold".*?<\/button>/g, '').replace(/<span class="hljs[^>]*>/g, '');
 			const lines = ['word', 'two words', 'a **bold** b', 'x | y', '- item', '  - inner', '1. one', '   deeper', '', '', '', '# head', '---', '***',
 				'- ', '+', '> quote', '> - q', '>', '|a|b|', '|-|-|', '|1|2|', '~~~', '  ~~~', '   ~~~', '> ~~~', '    code', '===', '* star',
-				'- [ ] open', '- [x] done', '[l](http://x.test)', '[', '1986. A year', '-5 degrees', '*lean* text', '<div>'];
+				'- [ ] open', '- [x] done', '[l](http://x.test)', '[', '1986. A year', '$$', 'a^2', '-5 degrees', '*lean* text', '<div>'];
 			let seed = innerWidth;
 			const random = (n) => (seed = (seed * 1103515245 + 12345) % 2147483648, Math.floor(seed / 2147483648 * n));
-			const made = Array.from({ length: 150 }, () => Array.from({ length: 2 + random(7) }, () => lines[random(lines.length)]).join('\n'));
+			const made = Array.from({ length: 80 }, () => Array.from({ length: 2 + random(7) }, () => lines[random(lines.length)]).join('\n'));
 			for (const text of [...` + string(texts) + `, ...made]) for (const size of [1, 3]) {
 				const md = new Markdown();
 				host.replaceChildren(md.element);
@@ -337,4 +338,211 @@ func TestASelectionStays(t *testing.T) {
 			})() && window.same`)
 		}
 	})
+}
+
+// A formula is shown as it was written, on its own lines too; money is none.
+func TestFormulasStayReadable(t *testing.T) {
+	widths(t, func(t *testing.T, b *tab) {
+		s := newServer(t, testrecord.SQLite(t), "", "")
+		formulas := []string{`$a_1*b_2*c$`, `\(x_{1} \\ y\)`, `$$\sum_{i=1}^n x_i^2$$`, `\[ y = \frac{a}{b} \]`, "$$\na\n- b_1\n+ c_2\n$$", "\\[\n\\begin{aligned}\n# &= 1\n\\end{aligned}\n\\]"}
+		steps, more := gated(strings.Join(formulas, "\n\n") + "\n\nIt costs $5 or *$6*.")
+		s.model.Script(steps...)
+		b.open(s.url("/"))
+		b.send("Formulas")
+		more()
+		b.waitText("It costs $5 or $6.")
+		more()
+		b.settled(2)
+		for range 2 {
+			if got, want := b.text("[...document.querySelectorAll('.formula')].map(f => f.textContent).join('\\n\\n')"), strings.Join(formulas, "\n\n"); got != want {
+				t.Errorf("these are shown:\n%s", got)
+			}
+			if got := b.text("document.querySelector('.md em').textContent"); got != "$6" {
+				t.Errorf("%q is emphasised", got)
+			}
+			b.do(chromedp.Reload())
+			b.settled(2)
+		}
+	})
+}
+
+// A link says where it goes, also where its words name another place, and opens apart from the page.
+func TestLinksShowWhereTheyGo(t *testing.T) {
+	widths(t, func(t *testing.T, b *tab) {
+		s := newServer(t, testrecord.SQLite(t), "", "")
+		s.model.Script(llmtest.Say("[The manual](https://docs.test/a?b=c \"A title\"), [https://bank.test](https://evil.test/bank.test), https://plain.test/x, " +
+			"www.plain.test/y, [write](mailto:a@b.test?subject=x), ![pic](http://pics.test/p.png)")...)
+		b.open(s.url("/"))
+		b.send("Links")
+		b.settled(2)
+		got := b.text("[...document.querySelectorAll('.md a')].map(a => [a.textContent, a.rel, a.target, a.title.replace('\\n', ' '), getComputedStyle(a, '::after').content].join(' ')).join('\\n')")
+		want := `The manual noopener noreferrer _blank A title https://docs.test/a?b=c " (docs.test)"
+https://bank.test noopener noreferrer _blank https://evil.test/bank.test " (evil.test)"
+https://plain.test/x noopener noreferrer _blank https://plain.test/x none
+www.plain.test/y noopener noreferrer _blank http://www.plain.test/y none
+write noopener noreferrer _blank mailto:a@b.test?subject=x " (a@b.test)"
+Image: pic noopener noreferrer _blank http://pics.test/p.png " (pics.test)"`
+		if got != want {
+			t.Errorf("the links are\n%s", got)
+		}
+	})
+}
+
+// thread makes a conversation of n messages.
+func (s *server) thread(title string, n int) string {
+	s.t.Helper()
+	id := s.conversation(title)
+	for i := range n {
+		if _, err := s.record.AddMessage(s.t.Context(), id, []string{"user", "assistant"}[i%2], fmt.Sprintf("Message %d, of some *length*, about the disks in the rack.", i)); err != nil {
+			s.t.Fatal(err)
+		}
+	}
+	return id
+}
+
+// A long thread opens on its newest 60; older ones come above as they are scrolled to, and the text in view stays.
+func TestOlderMessagesComeAbove(t *testing.T) {
+	widths(t, func(t *testing.T, b *tab) {
+		s := newServer(t, testrecord.SQLite(t), "", "")
+		b.open(s.url("/c/conv_" + s.thread("Long", 150)))
+		b.waitText("Message 149,")
+		articles := "document.querySelectorAll('[role=log] article').length"
+		if got := b.text(articles); got != "60" {
+			t.Errorf("%s messages are there at first", got)
+		}
+		if got := b.text("Math.abs(document.querySelector('#thread').getBoundingClientRect().bottom + 24 - document.querySelector('#scroller').getBoundingClientRect().bottom) < 2"); got != "true" {
+			t.Error("the view does not begin at the end")
+		}
+		for range 40 {
+			b.wheel(-400)
+			if b.text(articles) != "60" {
+				break
+			}
+		}
+		b.wait(articles + " > 60")
+		// What is in view when the next ones come stays where it is.
+		b.text(`(() => {
+			const first = () => [...document.querySelectorAll('[role=log] article')].find((a) => a.getBoundingClientRect().bottom > 60);
+			const count = () => document.querySelectorAll('[role=log] article').length;
+			window.jumps = [];
+			const append = Element.prototype.prepend;
+			Element.prototype.prepend = function (...nodes) {
+				const el = first(), { top } = el.getBoundingClientRect();
+				append.apply(this, nodes);
+				queueMicrotask(() => window.jumps.push(Math.abs(el.getBoundingClientRect().top - top)));
+			};
+		})()`)
+		b.wait(articles + " === 120")
+		for b.text(articles) != "150" {
+			b.wheel(-400)
+		}
+		b.wait("window.jumps.length > 0")
+		if got := b.text("window.jumps.every((jump) => jump <= 1)"); got != "true" {
+			t.Errorf("the text jumped by %s px", b.text("window.jumps"))
+		}
+		if got := b.text("[...document.querySelectorAll('[role=log] article')].map(a => /Message (\\d+)/.exec(a.innerText)[1]).join() === Array.from({ length: 150 }, (_, i) => i).join()"); got != "true" {
+			t.Error("the messages are not in their order")
+		}
+	})
+}
+
+// While a reply is waited for the page counts the seconds, then says how fast it comes; a gauge says how full the model's
+// context is, where that is known; and the status line says that a reply began, and its text once.
+func TestWhatIsKnownOfAReplyIsShown(t *testing.T) {
+	widths(t, func(t *testing.T, b *tab) {
+		s := newServer(t, testrecord.SQLite(t), "", "")
+		s.model.SetInfos(llm.Info{ID: "test-model", ContextLength: 8000})
+		think, write, end := llmtest.NewGate(), llmtest.NewGate(), llmtest.NewGate()
+		steps := []llmtest.Step{{Gate: think, Reasoning: "Hm."}, {Gate: write, Text: "So"}}
+		words := make([]*llmtest.Gate, 40)
+		for i := range words {
+			words[i] = llmtest.NewGate()
+			steps = append(steps, llmtest.Step{Gate: words[i], Text: " many words"})
+		}
+		s.model.Script(append(steps, llmtest.Step{Gate: end, Usage: &llm.Usage{InputTokens: 3600, OutputTokens: 400}, Finish: llm.FinishStop})...)
+		b.open(s.url("/"))
+		b.send("Tell me")
+		b.wait("/^Waiting for the model… \\d+ s$/.test(document.querySelector('.wait')?.innerText)")
+		b.wait("document.querySelector('#status').textContent === 'The advisor is writing.'")
+		think.Open()
+		b.wait("/^Thinking… \\d+ s$/.test(document.querySelector('.wait').innerText)")
+		write.Open()
+		b.wait("document.querySelector('.wait').hidden")
+		for i := 0; b.text("document.querySelector('.pace').hidden") == "true"; i = min(i+1, len(words)-1) {
+			b.still("1")
+			words[i].Open()
+		}
+		b.wait("/^about [\\d.]+ tokens\\/s$/.test(document.querySelector('.pace').innerText)")
+		b.text("(window.said = [], new MutationObserver(() => window.said.push(document.querySelector('#status').textContent)).observe(document.querySelector('#status'), { childList: true }))")
+		for _, gate := range words {
+			gate.Open()
+		}
+		end.Open()
+		b.settled(2)
+		b.wait("document.querySelector('.pace').hidden && document.querySelector('.facts').innerText.includes('400 tokens')")
+		if got, want := b.text("window.said.join('|')"), "Reply finished: So"+strings.Repeat(" many words", 40); got != want {
+			t.Errorf("announced was %q", got)
+		}
+		b.wait("document.querySelector('#gauge').innerText === '50 % of context'")
+		b.do(chromedp.Reload())
+		b.wait("document.querySelector('#gauge').innerText === '50 % of context'")
+		if got := b.text("document.documentElement.scrollWidth <= innerWidth"); got != "true" {
+			t.Error("the page scrolls sideways")
+		}
+		b.open(s.url("/"))
+		b.wait("document.querySelector('#model')?.options.length && document.querySelector('#gauge').hidden")
+	})
+}
+
+// A thread is downloaded as Markdown, older messages too, without the server's help.
+func TestAThreadIsDownloaded(t *testing.T) {
+	widths(t, func(t *testing.T, b *tab) {
+		s := newServer(t, testrecord.SQLite(t), "", "")
+		b.open(s.url("/c/conv_" + s.thread("Disks: a / b", 130)))
+		b.waitText("Message 129,")
+		b.text("(URL.createObjectURL = (blob) => { blob.text().then((text) => window.file = text); return 'about:blank#'; }, HTMLAnchorElement.prototype.click = function () { window.fileName = this.download; })")
+		b.click(button("Download as Markdown"))
+		b.wait("window.file && window.fileName")
+		if got := b.text("window.fileName"); got != "Disks a b.md" {
+			t.Errorf("the file is called %q", got)
+		}
+		got := b.text("window.file")
+		if !strings.HasPrefix(got, "# Disks: a / b\n\n20") || !strings.Contains(got, " UTC\n\n## Question\n\nMessage 0, of some *length*, about the disks in the rack.\n\n## Answer\n\nMessage 1, ") ||
+			!strings.HasSuffix(got, "Message 129, of some *length*, about the disks in the rack.\n") || strings.Count(got, "\n## ") != 130 {
+			t.Errorf("the file is\n%s", got)
+		}
+	})
+}
+
+// Two replies of one conversation are written at once, each on its branch; the page follows the one that it shows.
+func TestAReplyOnAnotherBranchIsFollowed(t *testing.T) {
+	s := newServer(t, testrecord.SQLite(t), "", "")
+	b := browser(t)()
+	s.model.Script(llmtest.Say("Yes.")...)
+	b.open(s.url("/"))
+	b.send("Is it on?")
+	b.settled(2)
+	before := b.text("document.querySelectorAll('article')[1].dataset.response")
+	var gates []*llmtest.Gate
+	for _, name := range []string{"first", "second"} {
+		gate := llmtest.NewGate()
+		gates = append(gates, gate)
+		s.model.Script(llmtest.Step{Text: "The " + name}, llmtest.Step{Gate: gate, Text: " is whole."})
+		b.text(fmt.Sprintf(`fetch('/v1/responses', { method: 'POST', headers: { 'Content-Type': 'application/json' },
+			body: JSON.stringify({ model: 'test-model', background: true, input: 'Ask %s', previous_response_id: %q }) }).then((r) => r.json()).then((r) => window.%s = r.id)`, name, before, name))
+		b.wait("window." + name)
+	}
+	b.do(chromedp.Reload())
+	b.wait("document.querySelector('.writing') && document.querySelectorAll('article')[3].innerText.includes('The second')")
+	b.click(in(2, "Previous version"))
+	b.says(2, "Ask first")
+	b.wait("document.querySelector('.writing') && document.querySelectorAll('article')[3].innerText.includes('The first')")
+	gates[0].Open()
+	b.says(3, "The first is whole.")
+	b.settled(4)
+	b.click(in(2, "Next version"))
+	b.wait("document.querySelector('.writing') && document.querySelectorAll('article')[3].innerText.includes('The second')")
+	gates[1].Open()
+	b.says(3, "The second is whole.")
+	b.settled(4)
 }

@@ -2,8 +2,10 @@
 import { getConversation, Problem, serverBuild, session } from "./api.js";
 import { Composer } from "./composer.js";
 import { Conversation } from "./conversation.js";
-import { byId, copyText } from "./dom.js";
+import { byId, copyText, h } from "./dom.js";
 import { Drawer } from "./drawer.js";
+import { showGauge } from "./gauge.js";
+import { download } from "./keep.js";
 import { listenToKeys } from "./keys.js";
 import { LabView } from "./lab.js";
 import { List, titleOf } from "./list.js";
@@ -22,6 +24,9 @@ const lab = new LabView(() => composer.files.setLimit(lab.limit));
 const drawer = new Drawer();
 const search = new Search((path) => go(path));
 
+/** @type {import("./types").Response | null} of the open conversation */
+let lastReply = null;
+
 const conversation = new Conversation({
   created(info) {
     history.replaceState(null, "", "/c/" + info.id);
@@ -29,6 +34,7 @@ const conversation = new Conversation({
     list.put(info);
     list.mark(info.id);
     setTitle(titleOf(info));
+    byId("download").hidden = false;
   },
   changed: () => void poll(),
   busy() {
@@ -43,8 +49,13 @@ const conversation = new Conversation({
   opened(info) {
     setTitle(info ? titleOf(info) : null);
     lab.prefer(info?.model ?? null);
+    byId("download").hidden = info === null;
   },
   model: () => lab.model,
+  used(reply) {
+    lastReply = reply;
+    showGauge(reply, lab.models);
+  },
 });
 
 const composer = new Composer((text, files) => conversation.send(text, files), () => conversation.stopReply());
@@ -144,6 +155,7 @@ async function poll() {
     }
     if (performance.now() - labAt > (lab.offline ? OFFLINE_POLL : LAB_POLL)) {
       await lab.refresh();
+      showGauge(lastReply, lab.models);
       labAt = performance.now();
       const served = await serverBuild();
       build ||= served;
@@ -230,6 +242,16 @@ listenToKeys({
 byId("reload").addEventListener("click", () => location.reload());
 byId("new").addEventListener("click", () => go("/"));
 byId("new-top").addEventListener("click", () => go("/"));
+
+byId("download").addEventListener("click", () => {
+  if (!conversation.id) return;
+  download(conversation.id, conversation.branch).catch((problem) => {
+    if (!(problem instanceof Problem)) throw problem;
+    const toast = h("p", { class: "toast" }, h("span", {}, "Not downloaded. " + problem.message));
+    byId("toasts").append(toast);
+    setTimeout(() => toast.remove(), 8000);
+  });
+});
 
 try {
   const back = sessionStorage.getItem(RETURN);

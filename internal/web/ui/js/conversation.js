@@ -27,6 +27,7 @@ import { loadOutgoing, randomKey, saveOutgoing } from "./storage.js";
  * @property {(text: string, files: Part[]) => void} edit puts a text into the message box
  * @property {(info: Info | null) => void} opened its details are known
  * @property {() => string | null} model the model to ask
+ * @property {(reply: import("./types").Response | null) => void} used what the last reply took is known
  */
 
 /** How often a hidden page looks whether its reply is over. */
@@ -127,6 +128,7 @@ export class Conversation {
     this.thread.replaceChildren();
     this.older.replaceChildren();
     this.empty.hidden = id !== null;
+    this.host.used(null);
     this.host.busy();
   }
 
@@ -156,8 +158,7 @@ export class Conversation {
       this.saw(info.head);
       this.host.opened(info);
       const items = page.data.slice().reverse();
-      // What is written on another branch is not shown on this one.
-      const running = branch && !items.some((item) => item.response_id === info.running_response_id) ? null : info.running_response_id;
+      const running = this.running(info, items);
       this.thread.append(...this.elements(items, running));
       this.before = page.has_more ? page.last_id : null;
       await this.restoreOutgoing(items);
@@ -180,6 +181,19 @@ export class Conversation {
     } finally {
       if (!signal.aborted) this.syncing = false;
     }
+  }
+
+  /**
+   * The reply that is written at the end of the items. On another branch than
+   * the active one that is not the one that the conversation names.
+   * @param {Info} info
+   * @param {Item[]} items
+   */
+  running(info, items) {
+    const last = items[items.length - 1];
+    if (last?.status === "in_progress" && last.response_id) return last.response_id;
+    const { running_response_id: named } = info;
+    return this.branch && !items.some((item) => item.response_id === named) ? null : named;
   }
 
   /**
@@ -222,10 +236,19 @@ export class Conversation {
     if (signal.aborted) return;
     try {
       const reply = await api.getResponse(responseId, signal);
-      if (!signal.aborted && reply.completed_at) this.views.get(responseId)?.describe(reply);
+      const view = this.views.get(responseId);
+      if (signal.aborted || !view || !reply.completed_at) return;
+      view.describe(reply);
+      this.used(view, reply);
     } catch {
       // It stays with what its items tell.
     }
+  }
+
+  /** @param {ReplyView} view @param {import("./types").Response} reply */
+  used(view, reply) {
+    const replies = this.thread.querySelectorAll("article.assistant");
+    if (view.element === replies[replies.length - 1]) this.host.used(reply);
   }
 
   // Versions
@@ -234,7 +257,8 @@ export class Conversation {
   clicked(target) {
     const button = /** @type {HTMLButtonElement | null} */ (target.closest("[data-do]"));
     const element = /** @type {HTMLElement | null} */ (button?.closest("article") ?? null);
-    if (!button || !element || this.busy) return;
+    // Other versions can be read while a reply is written.
+    if (!button || !element || (this.busy && !(button.dataset.do === "walk" && this.reply))) return;
     switch (button.dataset.do) {
       case "edit":
         this.edit(element);
@@ -696,6 +720,7 @@ export class Conversation {
    */
   ended(view, response) {
     view.finish(response);
+    this.used(view, response);
     this.settled = response.id;
     this.completed = response.status === "completed";
     if (this.reply === view) this.reply = null;
@@ -732,8 +757,8 @@ export class Conversation {
    */
   async sync(info) {
     if (info.id !== this.id || this.busy || this.syncing) return;
-    const running = this.branch ? null : info.running_response_id;
-    if (info.head === this.head && (!running || running === this.settled)) return;
+    const named = this.branch ? null : info.running_response_id;
+    if (info.head === this.head && (!named || named === this.settled)) return;
     this.syncing = true;
     const { signal } = this.stop;
     try {
@@ -746,6 +771,7 @@ export class Conversation {
         await this.open(info.id);
         return;
       }
+      const running = this.running(info, items);
       this.take(items, running);
       this.saw(info.head);
       if (running) this.follow(running);

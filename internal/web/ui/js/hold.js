@@ -17,6 +17,7 @@ const UNDECIDED = [
   /^\[[ xX]?\]?$/, // a box of a task list
   /^\[[^\]]*\]?$/, // a link or a link definition
   /^\[[^\]]+\]:.*$/,
+  /^(?:\$\$?|\\\[?)[ \t]*$/, // a formula of several lines
 ];
 
 /**

@@ -24,6 +24,36 @@ import { closeInline, heldLength } from "./hold.js";
  * @property {Shown[][]} rows of a table, the first its head
  */
 
+/** Formulas are shown as they were written: Markdown would take their marks away. */
+const formulas = {
+  extensions: [
+    {
+      name: "formula",
+      level: "block",
+      start: (/** @type {string} */ src) => mark(src, /\n {0,3}(?:\$\$|\\\[)[ \t]*\n/),
+      tokenizer: (/** @type {string} */ src) => formula(src, /^ {0,3}\$\$[ \t]*\n(?:(?! {0,3}(?:\$\$|```|~~~))[^\n]*\S[^\n]*(?:\n|$))*(?: {0,3}\$\$[ \t]*(?:\n|$))?|^ {0,3}\\\[[ \t]*\n(?:(?! {0,3}(?:\\\]|```|~~~))[^\n]*\S[^\n]*(?:\n|$))*(?: {0,3}\\\][ \t]*(?:\n|$))?/),
+    },
+    {
+      name: "formula",
+      level: "inline",
+      start: (/** @type {string} */ src) => mark(src, /\$|\\[([]/),
+      tokenizer: (/** @type {string} */ src) => formula(src, /^\$\$[^$]+\$\$|^\$(?=[^$\n]*[\\^_{*])(?! )[^$\n]*[^$\s]\$(?!\w)|^\\\([^]*?\\\)|^\\\[[^]*?\\\]/),
+    },
+  ],
+};
+
+/** @param {string} src @param {RegExp} form */
+function mark(src, form) {
+  const at = src.search(form);
+  return at < 0 ? undefined : at;
+}
+
+/** @param {string} src @param {RegExp} form */
+function formula(src, form) {
+  const raw = form.exec(src)?.[0];
+  return raw ? { type: "formula", raw, text: raw.trimEnd() } : undefined;
+}
+
 const never = () => undefined;
 const marked = new Marked({
   gfm: true,
@@ -38,6 +68,7 @@ const marked = new Marked({
     del: (src) => (src.startsWith("~~") ? false : undefined),
   },
 });
+marked.use(formulas);
 
 /** A growing Markdown text in an element of its own. */
 export class Markdown {
@@ -229,6 +260,8 @@ function emptyNode(kind, token) {
       return h("del");
     case "codespan":
       return h("code");
+    case "formula":
+      return h("span", { class: "formula" });
     case "br":
       return h("br");
     case "checkbox":
@@ -263,6 +296,7 @@ function update(shown, token, open) {
       updateCode(/** @type {HTMLElement} */ (node), token, open);
       return;
     case "codespan":
+    case "formula":
       setText(textIn(node), token.text ?? "");
       return;
     case "table":
@@ -479,8 +513,7 @@ function updateLink(shown, token) {
   const node = /** @type {HTMLElement} */ (shown.node);
   const url = safeUrl(token.href);
   if (url && node.getAttribute("href") !== url) node.setAttribute("href", url);
-  const title = token.title ? decode(token.title) : url;
-  if (title && node.title !== title) node.title = title;
+  if (url) showTarget(node, token, url);
   if (token.type === "image") {
     // Remote images are not loaded: asking for one would tell its host.
     setText(textIn(node), "Image: " + decode(token.text || token.href || ""));
@@ -488,6 +521,23 @@ function updateLink(shown, token) {
     shown.inner = reconcile(node, shown.inner, token.tokens ?? [], false);
   }
 }
+
+/**
+ * Shows where a link goes: its address, and behind it the host where its words do not name it.
+ * @param {HTMLElement} node
+ * @param {Token} token
+ * @param {string} url
+ */
+function showTarget(node, token, url) {
+  node.title = token.title ? `${decode(token.title)}\n${url}` : url;
+  const host = url.startsWith("mailto:") ? url.slice(7).replace(/\?.*/, "") : new URL(url).host;
+  const words = bare(decode(token.text ?? ""));
+  if (words === host || words === bare(url) || words.startsWith(host + "/")) delete node.dataset.host;
+  else node.dataset.host = host;
+}
+
+/** An address as people write it. @param {string} url */
+const bare = (url) => url.replace(/^(?:https?:\/\/|mailto:)/, "").replace(/\/$/, "");
 
 /**
  * The address if it leads to the web or to a mail; nothing else becomes a link.

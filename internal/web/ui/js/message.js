@@ -12,6 +12,9 @@ import { Markdown } from "./markdown.js";
 /** @type {Record<string, string>} */
 export const NAMES = { user: "You", assistant: "Advisor", system: "Instruction", developer: "Instruction" };
 
+/** Of a token, in most languages and models. */
+const CHARACTERS = 4;
+
 /**
  * The text of an item.
  * @param {Item} item
@@ -182,7 +185,8 @@ export class ReplyView {
     this.footer = h("footer", { class: "meta", hidden: true }, this.copy, action("Regenerate", "regenerate"), this.goOn, this.versions, this.facts);
     this.thoughts = document.createTextNode("");
     this.reasoning = h("details", { class: "reasoning", hidden: true }, h("summary", {}, "Reasoning"), h("div", { class: "thoughts", dir: "auto" }, this.thoughts));
-    this.element = article("assistant", this.reasoning, this.body, this.wait, this.notice, this.end, this.footer);
+    this.pace = h("p", { class: "meta pace", hidden: true });
+    this.element = article("assistant", this.reasoning, this.body, this.wait, this.notice, this.end, this.footer, this.pace);
     if (responseId) this.element.dataset.response = responseId;
     this.timer = 0;
   }
@@ -268,6 +272,20 @@ export class ReplyView {
     this.wait.hidden = true;
   }
 
+  /** Shows how fast the text comes, by the last seconds; how many tokens it is only the end tells. */
+  showPace() {
+    /** @type {number[]} */
+    const lengths = [];
+    this.timer = window.setInterval(() => {
+      if (!this.element.isConnected) clearInterval(this.timer);
+      lengths.push(this.text().length);
+      if (lengths.length > 6) lengths.shift();
+      const rate = (lengths[lengths.length - 1] - lengths[0]) / CHARACTERS / (lengths.length - 1);
+      this.pace.hidden = !(rate > 0);
+      this.pace.textContent = `about ${rate < 10 ? rate.toFixed(1) : Math.round(rate)} tokens/s`;
+    }, 1000);
+  }
+
   /** Says in passing that the line is broken; null takes it back. @param {string | null} text */
   showNotice(text) {
     this.notice.hidden = text === null;
@@ -303,6 +321,7 @@ export class ReplyView {
           // In one step, so that the room for it does not close and open.
           this.part(key).render();
           this.stopWaiting();
+          this.showPace();
         }
         break;
       case "response.output_text.done":
@@ -318,6 +337,7 @@ export class ReplyView {
    */
   finish(reply) {
     this.stopWaiting();
+    this.pace.hidden = true;
     this.showNotice(null);
     this.element.classList.remove("writing");
     for (const part of this.parts.values()) part.finish();

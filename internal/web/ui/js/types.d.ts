@@ -89,6 +89,8 @@ export interface Model {
   default?: boolean;
   /** Whether it takes images; absent where its server does not say. */
   vision?: boolean;
+  /** The tokens it takes; absent where its server does not say. */
+  context_length?: number;
 }
 
 /** A message that was found, or without item_id a conversation, by its title. */

@@ -29,6 +29,14 @@ export class Marked {
     tokenizer?: Record<string, (src: string) => Token | false | undefined>;
   });
   defaults: object;
+  use(options: {
+    extensions: {
+      name: string;
+      level: string;
+      start: (src: string) => number | undefined;
+      tokenizer: (src: string) => Token | undefined;
+    }[];
+  }): void;
 }
 export class Lexer {
   constructor(options: object);
