@@ -189,11 +189,11 @@ func (t handlerTransport) RoundTrip(r *http.Request) (*http.Response, error) {
 		}()
 		t.handler.ServeHTTP(w, r)
 	}()
+	context.AfterFunc(r.Context(), func() { read.CloseWithError(r.Context().Err()) })
 	select {
 	case answer := <-w.begun:
 		return answer, nil
 	case <-r.Context().Done():
-		read.CloseWithError(r.Context().Err())
 		return nil, r.Context().Err()
 	}
 }

@@ -32,8 +32,7 @@ func run(t testing.TB, dir string, settings []string, stdin string, args ...stri
 	}
 	cmd := exec.CommandContext(t.Context(), self, args...)
 	cmd.Dir, cmd.Stdin = dir, strings.NewReader(stdin)
-	cmd.Env = append([]string{"HWLAB_TEST_MAIN=1", "HOME=" + dir, "PATH=" + os.Getenv("PATH"), "HWLAB_DATA_DIR=" + filepath.Join(dir, "data"),
-		"OLLAMA_HOST=127.0.0.1:1"}, settings...)
+	cmd.Env = environment(dir, settings)
 	var out, errors_ bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &out, &errors_
 	err = cmd.Run()
@@ -42,6 +41,12 @@ func run(t testing.TB, dir string, settings []string, stdin string, args ...stri
 		t.Fatal(err)
 	}
 	return ran{out.String(), errors_.String(), cmd.ProcessState.ExitCode()}
+}
+
+// environment is that of a command in dir, with the data directory dir/data and nothing of this process's own settings.
+func environment(dir string, settings []string) []string {
+	return append([]string{"HWLAB_TEST_MAIN=1", "HOME=" + dir, "PATH=" + os.Getenv("PATH"), "HWLAB_DATA_DIR=" + filepath.Join(dir, "data"),
+		"OLLAMA_HOST=127.0.0.1:1"}, settings...)
 }
 
 // ended fails unless the command ended with code and printed what matches said to standard error.

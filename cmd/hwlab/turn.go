@@ -52,7 +52,7 @@ func (t *turn) run(ctx context.Context) (r reply, err error) {
 	for pause := 100 * time.Millisecond; ; pause = min(2*pause, 2*time.Second) {
 		r, err = t.follow(ctx)
 		r.stopped = t.stopped.Load() && r.Status == store.ResponseCancelled
-		if cause := context.Cause(ctx); err != nil && cause != nil {
+		if cause := context.Cause(ctx); cause != nil {
 			return r, cause
 		}
 		if err == nil || !t.again(err) {
