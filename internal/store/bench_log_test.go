@@ -3,7 +3,9 @@
 package store_test
 
 import (
+	"syscall"
 	"testing"
+	"time"
 
 	"git.georgsen.dk/hwlab/internal/store"
 )
@@ -61,4 +63,63 @@ func BenchmarkLongReply(b *testing.B) {
 			b.Fatal(err)
 		}
 	}
+}
+
+// BenchmarkCrowd writes a row of each of a thousand running replies and reads them for a reader each, a hundred times.
+func BenchmarkCrowd(b *testing.B) {
+	const replies, flushes = 1000, 100
+	p := newPair(b)
+	ctx := b.Context()
+	fence, err := p.record.JoinServer(ctx, store.NewID())
+	if err != nil {
+		b.Fatal(err)
+	}
+	var running []store.Response
+	for range replies {
+		r, err := p.record.StartResponse(ctx, store.NewResponse{ID: store.NewID(), Fence: fence, Model: "m",
+			Input: []store.NewMessage{{Role: "user", Content: "go on"}}})
+		if err != nil {
+			b.Fatal(err)
+		}
+		running = append(running, r)
+	}
+	n := 0
+	var appends, reads, ours time.Duration
+	for b.Loop() {
+		for range flushes {
+			rows, tails := make([]store.Delta, replies), make([]store.Tail, replies)
+			for i, r := range running {
+				rows[i] = store.Delta{ResponseID: r.ID, ConversationID: r.ConversationID, N: n, Kind: store.DeltaText, Text: text(10)}
+				tails[i] = store.Tail{ResponseID: r.ID, From: n}
+			}
+			n++
+			used, begun := processorTime(), time.Now()
+			if err := p.record.AppendDeltas(ctx, fence, rows); err != nil {
+				b.Fatal(err)
+			}
+			appended := time.Now()
+			found, err := p.record.ReadTails(ctx, tails)
+			if err != nil {
+				b.Fatal(err)
+			}
+			appends, reads, ours = appends+appended.Sub(begun), reads+time.Since(appended), ours+processorTime()-used
+			for _, f := range found {
+				if len(f.Deltas) != 1 {
+					b.Fatalf("%d rows", len(f.Deltas))
+				}
+			}
+		}
+	}
+	each := func(d time.Duration) float64 { return float64(d.Microseconds()) / float64(n*replies) }
+	b.ReportMetric(0, "ns/op")
+	b.ReportMetric(each(appends), "µs/row-append")
+	b.ReportMetric(each(reads), "µs/row-read")
+	b.ReportMetric(each(ours), "µs/row-processor")
+}
+
+// processorTime is what this process has used.
+func processorTime() time.Duration {
+	var used syscall.Rusage
+	syscall.Getrusage(syscall.RUSAGE_SELF, &used)
+	return time.Duration(used.Utime.Nano() + used.Stime.Nano())
 }

@@ -696,6 +696,16 @@ func (t *uuidText) ScanUUID(v pgtype.UUID) error {
 	return nil
 }
 
+// uuids are passed as a uuid[]. A []string pgx would send as text, three times as long, after it has found each time that it has no
+// other form for it, by making an error that holds all of it.
+type uuids = pgtype.FlatArray[pgtype.UUID]
+
+// newUUID is id as an argument. What is none, such as "", is NULL.
+func newUUID(id string) pgtype.UUID {
+	u, err := uuid.Parse(id)
+	return pgtype.UUID{Bytes: u, Valid: err == nil}
+}
+
 // NewID returns a new id: a UUIDv7, which sorts by the time it was made.
 func NewID() string { return uuid.Must(uuid.NewV7()).String() }
 

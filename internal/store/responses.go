@@ -307,14 +307,11 @@ func (s *Store) AppendDeltas(ctx context.Context, f Fence, deltas []Delta) error
 		return err
 	}
 	n := len(deltas)
-	responses, conversations, kinds, itemIDs, texts := make([]string, n), make([]string, n), make([]string, n), make([]*string, n), make([]string, n)
+	responses, conversations, itemIDs, kinds, texts := make(uuids, n), make(uuids, n), make(uuids, n), make([]string, n), make([]string, n)
 	ns, items, parts := make([]int32, n), make([]int32, n), make([]int32, n)
 	for i, d := range deltas {
-		responses[i], conversations[i], kinds[i], texts[i] = d.ResponseID, d.ConversationID, string(d.Kind), d.Text
-		ns[i], items[i], parts[i] = int32(d.N), int32(d.Item), int32(d.Part)
-		if d.ItemID != "" {
-			itemIDs[i] = &d.ItemID
-		}
+		responses[i], conversations[i], itemIDs[i] = newUUID(d.ResponseID), newUUID(d.ConversationID), newUUID(d.ItemID)
+		kinds[i], texts[i], ns[i], items[i], parts[i] = string(d.Kind), d.Text, int32(d.N), int32(d.Item), int32(d.Part)
 	}
 	var held int
 	err := s.pool.QueryRow(ctx, `WITH fence AS MATERIALIZED (
@@ -685,9 +682,9 @@ type TailRows struct {
 // ReadTails reads on at many places at once, in one statement and as of one moment: for each tail, what [Store.ReadLog] would
 // give of a reply that runs.
 func (s *Store) ReadTails(ctx context.Context, tails []Tail) ([]TailRows, error) {
-	ids, froms := make([]string, len(tails)), make([]int32, len(tails))
+	ids, froms := make(uuids, len(tails)), make([]int32, len(tails))
 	for i, t := range tails {
-		ids[i], froms[i] = t.ResponseID, int32(t.From)
+		ids[i], froms[i] = newUUID(t.ResponseID), int32(t.From)
 	}
 	found := make([]TailRows, len(tails))
 	rows, err := s.pool.Query(ctx, `SELECT u.i::int, r.id IS NULL OR r.ended_at IS NOT NULL, coalesce(d.n, -1), coalesce(d.kind, ''),
@@ -706,7 +703,7 @@ func (s *Store) ReadTails(ctx context.Context, tails []Tail) ([]TailRows, error)
 		t := &found[i-1]
 		t.Over = over
 		if d.N >= 0 && !over {
-			d.ResponseID = ids[i-1]
+			d.ResponseID = tails[i-1].ResponseID
 			t.Deltas = append(t.Deltas, d)
 		}
 		return nil
