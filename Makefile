@@ -53,7 +53,7 @@ fuzz: ## each fuzz target for a minute; what they find goes under testdata/fuzz
 		$(GO) test -run '^$$' -fuzz "^$$target\$$" -fuzztime $(FUZZTIME) "./$$package"; \
 	done
 
-test-deps: ## find or install PostgreSQL, PgBouncer, Chromium, Node with the clients, and a C compiler
+test-deps: ## find or install PostgreSQL, PgBouncer, Chromium, Node with the clients, tmux, and a C compiler
 	@scripts/test-deps
 
 lint: $(STATICCHECK) $(TSC) ## formatting, vet, staticcheck, the types of the page's modules, and the build without cgo
