@@ -71,7 +71,7 @@ func (s *server) start() {
 	s.t.Helper()
 	log := slog.New(slog.NewTextHandler(s.t.Output(), nil))
 	offline := llm.NewOffline(log, advisor.NotesLibrary{Notes: s.notes}, advisor.ConversationLibrary{Record: s.record})
-	models := llm.NewCatalog(llm.CatalogConfig{Sources: []llm.Source{{Name: "test", BaseURL: "http://model.test/v1", Provider: s.model}}, Offline: offline, Log: log,
+	models := llm.NewCatalog(llm.CatalogConfig{Sources: []llm.Source{{Name: "Ollama", BaseURL: "http://127.0.0.1:11434/v1", Provider: s.model}}, Offline: offline, Log: log,
 		TTL: time.Millisecond})
 	replies, err := advisor.Start(context.Background(), advisor.Config{Record: s.record, Models: models, Notes: s.notes, ServerID: s.id, Log: log, Titles: s.titles})
 	if err != nil {
@@ -404,30 +404,6 @@ func TestWhatAModelWritesIsText(t *testing.T) {
 		t.Errorf("the page asked for %s", url)
 	default:
 	}
-}
-
-func TestWithoutAModelThePageSaysSoAndLooksThingsUp(t *testing.T) {
-	dir := t.TempDir()
-	write := func(name, text string) {
-		if err := os.WriteFile(filepath.Join(dir, name), []byte(text), 0o600); err != nil {
-			t.Fatal(err)
-		}
-	}
-	write("network.md", "# VLANs\n\nThe cameras are in VLAN 40, 10.5.40.0/24.\n")
-	write("huge.md", "# Inventory\n\n"+strings.Repeat("A line about a cable.\n", 5000))
-	s := newServer(t, testrecord.SQLite(t), "", dir)
-	s.model.Fail(errors.New("connection refused"))
-	b := browser(t)()
-	b.open(s.url("/"))
-	b.wait("document.body.innerText.includes('OPENAI_BASE_URL')")
-	b.picture("no-model")
-	b.send("Where are the cameras?")
-	b.settled(2)
-	b.waitText("VLAN 40")
-	b.waitText("network.md")
-	b.wait("document.body.innerText.includes('1 did not fit')")
-	b.click("[...document.querySelectorAll('button')].find(b => b.innerText.includes('did not fit'))")
-	b.wait("document.body.innerText.includes('huge.md')")
 }
 
 func TestThePageOnAPhone(t *testing.T) {

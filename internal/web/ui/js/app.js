@@ -239,6 +239,10 @@ listenToKeys({
   },
   editLast: () => conversation.editLast(),
 });
+byId("examples").addEventListener("click", (event) => {
+  const example = /** @type {HTMLElement} */ (event.target).closest("button")?.textContent;
+  if (example) composer.edit(example, []);
+});
 byId("reload").addEventListener("click", () => location.reload());
 byId("new").addEventListener("click", () => go("/"));
 byId("new-top").addEventListener("click", () => go("/"));

@@ -366,8 +366,9 @@ export class Conversation {
 
   /** Edits the last question. */
   editLast() {
-    const all = /** @type {NodeListOf<HTMLElement>} */ (this.thread.querySelectorAll("[data-do=edit]"));
-    all[all.length - 1]?.click();
+    const all = this.thread.querySelectorAll("article.user");
+    // One that has no name yet cannot be edited, and none before it is meant.
+    /** @type {HTMLElement | null | undefined} */ (all[all.length - 1]?.querySelector("[data-do=edit]"))?.click();
   }
 
   /** Ends the edit of a question; true if there was one. */

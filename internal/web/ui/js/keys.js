@@ -20,7 +20,7 @@ export function listenToKeys(page) {
     const name = /^[a-z]$/.test(key) || key in shifted ? key : event.code;
     if (ctrl && event.shiftKey && name in shifted) shifted[name]();
     else if (ctrl && event.key === "/") help.showModal();
-    else if (ctrl && !event.shiftKey && (event.key.toLowerCase() === "k" || event.code === "KeyK")) page.search();
+    else if (ctrl && !event.shiftKey && (name === "k" || name === "KeyK")) page.search();
     else if (event.key === "Escape" && event.shiftKey) page.compose();
     else if (event.key === "Escape" && !ctrl) {
       // A popup closes by itself, and first.

@@ -1,6 +1,6 @@
 /** What the advisor works with: the models, and the notes about the lab. */
 import * as api from "./api.js";
-import { byId, h, plural } from "./dom.js";
+import { byId, copyButton, h, plural } from "./dom.js";
 import { load, save } from "./storage.js";
 
 /** @typedef {import("./types").Lab} Lab */
@@ -20,10 +20,13 @@ export class LabView {
     this.banner = byId("offline-banner");
     /** @type {Model[]} */
     this.models = [];
+    /** @type {string | null} the model to choose where it is there */
+    this.preferred = null;
     /** @type {Lab | null} */
     this.lab = null;
     this.shown = "";
     this.select.addEventListener("change", () => {
+      this.preferred = this.select.value;
       save("model", this.select.value);
       changed();
     });
@@ -66,19 +69,20 @@ export class LabView {
 
   /** Prefers the model a conversation was held with. @param {string | null} model */
   prefer(model) {
-    const wanted = [model, load("model"), this.models.find((one) => one.default)?.id];
+    this.preferred = model;
+    // That none was there once is no choice.
+    const wanted = [model === OFFLINE ? null : model, load("model"), this.models.find((one) => one.default)?.id];
     const found = wanted.find((id) => id && this.models.some((one) => one.id === id));
     if (found) this.select.value = found;
     this.changed();
   }
 
   renderModels() {
-    const before = this.select.value;
     this.select.replaceChildren(
       ...this.models.map((model) => h("option", { value: model.id }, model.id === OFFLINE ? "offline (no model)" : model.id)),
     );
     this.select.hidden = this.models.length < 2;
-    this.prefer(before || null);
+    this.prefer(this.preferred);
   }
 
   renderNotes() {
@@ -128,13 +132,15 @@ export class LabView {
       h("p", {}, "Until one is, the offline advisor looks things up in your lab notes and in past conversations. It does not reason."),
       tried.length > 0 ? h("h3", {}, "What was tried") : "",
       tried.length > 0 ? h("ul", { class: "tried" }, ...tried.map(sourceRow)) : "",
-      h("h3", {}, "What to set"),
+      h("h3", {}, "What to do"),
       h(
         "ul",
         { class: "settings" },
-        h("li", {}, "Ollama on this machine is found by itself. Elsewhere: ", h("code", {}, "OLLAMA_HOST=host:11434")),
-        h("li", {}, "llama.cpp, vLLM or any server that speaks Chat Completions: ", h("code", {}, "OPENAI_BASE_URL=http://host:8000/v1"), ", and ", h("code", {}, "OPENAI_API_KEY"), " if it wants one."),
+        h("li", {}, "Ollama on this machine is found by itself, once it has a model:", command("ollama pull llama3.2")),
+        h("li", {}, "With Ollama on another, start hwlab with its address:", command("OLLAMA_HOST=192.168.1.20:11434 hwlab serve")),
+        h("li", {}, "With llama.cpp, vLLM or any server that speaks Chat Completions:", command("OPENAI_BASE_URL=http://192.168.1.20:8000/v1 hwlab serve")),
       ),
+      h("p", {}, "A file ", h("code", {}, ".env"), " can hold these settings, and ", h("code", {}, "OPENAI_API_KEY"), " if a server wants one. This page notices by itself when a model is there."),
     ];
   }
 
@@ -147,6 +153,9 @@ export class LabView {
     style.maxHeight = box.top - 24 + "px";
   }
 }
+
+/** A command to copy. @param {string} text */
+const command = (text) => h("div", { class: "command" }, h("code", {}, text), copyButton("Copy " + text, () => text));
 
 /** @param {Lab["notes"]} notes */
 function noteList(notes) {

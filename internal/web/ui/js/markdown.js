@@ -172,6 +172,8 @@ function reconcile(parent, shown, tokens, open) {
       return old;
     }
     const made = make(token);
+    // Each block runs the way its first letter does, and all in it with it.
+    if (parent instanceof Element && parent.matches(".md")) /** @type {HTMLElement} */ (made.node).dir = "auto";
     update(made, token, grows);
     made.raw = token.raw;
     made.open = grows;
