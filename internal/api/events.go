@@ -237,17 +237,36 @@ func (t *transcript) put() {
 	}
 }
 
-// close returns the event of the end. A cancelled reply ends as incomplete, with its status; the specification has no other.
-func (t *transcript) close(r store.Response) ([]event, error) {
+// close returns the events of the end. A cancelled reply ends as incomplete, with its status; the specification has no other.
+func (t *transcript) close(r store.Response) (events []event, err error) {
+	kind := "response.incomplete"
+	if r.Status == store.ResponseCompleted || r.Status == store.ResponseFailed {
+		kind = "response." + string(r.Status)
+	} else if events, err = t.cut(r); err != nil {
+		return nil, err
+	}
 	o, err := t.response(r)
 	if err != nil {
 		return nil, err
 	}
-	kind := "response.incomplete"
-	if r.Status == store.ResponseCompleted || r.Status == store.ResponseFailed {
-		kind = "response." + string(r.Status)
+	return append(events, t.number(event{Type: kind, Response: &o})...), nil
+}
+
+// cut returns the events that end the item which the end came in the middle of. A call has none: clients run a call that is done.
+func (t *transcript) cut(r store.Response) (events []event, err error) {
+	last := len(t.output) - 1
+	if last < 0 || t.output[last].Status != "in_progress" || t.output[last].Type == store.ItemFunctionCall {
+		return nil, nil
 	}
-	return t.number(event{Type: kind, Response: &o}), nil
+	item := &t.output[last]
+	if t.part != "" {
+		part := max(len(item.Content), len(item.Summary)) - 1
+		if events, err = t.row(store.Delta{ResponseID: r.ID, Kind: store.DeltaPartDone, Item: last, Part: part}); err != nil {
+			return nil, err
+		}
+	}
+	item.Status = "incomplete"
+	return append(events, t.number(event{Type: "response.output_item.done", OutputIndex: &last, Item: item.copy()})...), nil
 }
 
 // response is the reply as an object with the output so far. An item that no event has told of is not in it.

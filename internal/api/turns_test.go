@@ -351,7 +351,7 @@ func TestAReplyThatIsNotKeptLeavesNothing(t *testing.T) {
 		}
 		gate.Open()
 		events = append(events, live.rest()...)
-		is(t, "the events", types(events), "created in_progress output_item.added content_part.added output_text.delta incomplete")
+		is(t, "the events", types(events), "created in_progress output_item.added content_part.added output_text.delta output_text.done content_part.done output_item.done incomplete")
 		for i, e := range events {
 			is(t, "a sequence_number", e.at("sequence_number"), any(float64(i)))
 		}
@@ -545,6 +545,41 @@ func TestWhatIsWrongIsNamed(t *testing.T) {
 			}
 		}
 		is(t, "how often the model was asked", len(s.model.Requests()), 0)
+	})
+}
+
+func TestAnItemThatIsCutIsDoneToo(t *testing.T) {
+	each(t, func(t *testing.T, s *server) {
+		begin, end := "created in_progress output_item.added ", " incomplete"
+		message := "content_part.added output_text.delta output_text.done content_part.done output_item.done"
+		for _, test := range []struct {
+			name   string
+			said   []llmtest.Step
+			events string
+		}{
+			{"a text", []llmtest.Step{{Text: "half"}}, message},
+			{"a refusal", []llmtest.Step{{Refusal: "no"}}, "content_part.added refusal.delta refusal.done content_part.done output_item.done"},
+			{"a thought", []llmtest.Step{{Reasoning: "hm"}},
+				"reasoning_summary_part.added reasoning_summary_text.delta reasoning_summary_text.done reasoning_summary_part.done output_item.done"},
+			{"a call", llmtest.Call(0, "call_1", "look", `{"at":`), "function_call_arguments.delta"}, // clients run one that is done
+		} {
+			s.model.Script(append(test.said, llmtest.Step{Finish: llm.FinishLength})...)
+			events := s.stream("POST", "/v1/responses", object{"input": "go", "stream": true, "tools": []object{look}}).rest()
+			var types []string
+			for _, e := range events {
+				types = append(types, strings.TrimPrefix(e.str("type"), "response."))
+			}
+			is(t, "the events of "+test.name, strings.Join(types, " "), begin+test.events+end)
+			last := events[len(events)-1]
+			if before := events[len(events)-2]; before.str("type") == "response.output_item.done" {
+				is(t, "the item of "+test.name, before.at("item"), last.at("response", "output", 0))
+			}
+			is(t, "the status of "+test.name, last.str("response", "output", 0, "status"), "incomplete")
+			is(t, "the same read again", s.stream("GET", "/v1/responses/"+last.str("response", "id")+"?stream=true", nil).rest(), events)
+		}
+		s.model.Script(llmtest.Step{Text: "half"}, llmtest.Step{Err: &llm.Error{Message: "out of memory"}})
+		events := s.stream("POST", "/v1/responses", object{"input": "go", "stream": true}).rest()
+		is(t, "before a failure", events[len(events)-2].str("type"), "response.output_text.delta")
 	})
 }
 
