@@ -226,10 +226,17 @@ func TestOnlyAPersonMovesTheView(t *testing.T) {
 	})
 }
 
+// catchCopies keeps what is put on the clipboard as window.copied, in a secure context and in another.
+func (b *tab) catchCopies() {
+	b.t.Helper()
+	b.text("(DataTransfer.prototype.setData = (type, text) => window.copied = text, navigator.clipboard && (navigator.clipboard.writeText = async (text) => window.copied = text), 1)")
+}
+
 // copied is what a button puts on the clipboard.
 func (b *tab) copied(button string) string {
 	b.t.Helper()
-	b.text("(DataTransfer.prototype.setData = (type, text) => window.copied = text, delete window.copied)")
+	b.catchCopies()
+	b.text("delete window.copied")
 	b.click(button)
 	b.wait("'copied' in window")
 	return b.text("window.copied")
