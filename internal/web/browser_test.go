@@ -266,6 +266,7 @@ func TestAConversationIsThereAfterReloadElsewhereAndAfterARestart(t *testing.T) 
 	}
 	b.wait("document.querySelector('nav')?.innerText.includes('Why is my pool degraded?')")
 	shown, path := b.articles(), b.text("location.pathname")
+	b.wait("document.querySelector('.hljs-comment') && !document.querySelector('nav .running:not([hidden])')")
 	b.picture("page")
 
 	b.do(chromedp.Reload())
@@ -409,7 +410,7 @@ func TestWhatAModelWritesIsText(t *testing.T) {
 func TestThePageOnAPhone(t *testing.T) {
 	s := newServer(t, testrecord.SQLite(t), "", "")
 	b := browser(t)()
-	b.do(chromedp.EmulateViewport(390, 844, chromedp.EmulateMobile))
+	b.do(chromedp.EmulateViewport(390, 844, chromedp.EmulateMobile, chromedp.EmulateTouch))
 	s.model.Script(llmtest.Say(pieces(rich, 11)...)...)
 	b.open(s.url("/"))
 	b.send("Why is my pool degraded?")
@@ -418,6 +419,7 @@ func TestThePageOnAPhone(t *testing.T) {
 	if got := b.text("document.documentElement.scrollWidth <= innerWidth"); got != "true" {
 		t.Error("the page scrolls sideways")
 	}
+	b.wait("document.querySelector('.hljs-comment')")
 	b.picture("phone")
 }
 
