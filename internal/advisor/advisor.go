@@ -378,7 +378,7 @@ type Step struct {
 	Deltas   []store.Delta
 }
 
-// keepAlive is how long a reader hears nothing at most.
+// keepAlive is how long a reader hears nothing at most, unless the database hangs just then.
 const keepAlive = 15 * time.Second
 
 // newcomer is how long who has read nothing yet waits for a database that is away.
@@ -392,6 +392,7 @@ func (a *Advisor) Follow(ctx context.Context, responseID string, from int) iter.
 	return func(yield func(Step, error) bool) {
 		var r store.Response
 		var pause backoff
+		w := newWaiter(responseID)
 		begun, nothing := time.Now(), true // has been read
 		for {
 			// At first, and in the end: how it is, and all that is left of it.
@@ -420,7 +421,7 @@ func (a *Advisor) Follow(ctx context.Context, responseID string, from int) iter.
 			}
 			// Between: what comes.
 			for over := false; !over; {
-				found := a.tails.next(ctx, responseID, from, keepAlive)
+				found := a.tails.next(ctx, w, from, keepAlive)
 				if ctx.Err() != nil {
 					yield(Step{}, ctx.Err())
 					return

@@ -29,34 +29,36 @@ type tails struct {
 	over    map[string]time.Time // replies written here that have ended just now
 }
 
-// waiter is a reader that has read all there was.
+// waiter is a reader; it waits when it has read all there was.
 type waiter struct {
 	tail  store.Tail
-	found chan store.TailRows // gets one
+	until time.Time           // when it wants to hear that there is nothing
+	found chan store.TailRows // gets one each time it waits
 }
 
-// next waits until there is more of a reply than its first from rows, or it is over, or ctx or patience ends: then it returns
-// nothing.
-func (t *tails) next(ctx context.Context, responseID string, from int, patience time.Duration) store.TailRows {
-	w := &waiter{store.Tail{ResponseID: responseID, From: from}, make(chan store.TailRows, 1)}
+func newWaiter(responseID string) *waiter {
+	return &waiter{tail: store.Tail{ResponseID: responseID}, found: make(chan store.TailRows, 1)}
+}
+
+// next waits until there is more of w's reply than its first from rows, or it is over, or ctx or patience ends: then it returns
+// nothing. Once ctx has ended w is of no more use.
+func (t *tails) next(ctx context.Context, w *waiter, from int, patience time.Duration) store.TailRows {
 	t.mu.Lock()
+	w.tail.From, w.until = from, time.Now().Add(patience)
 	t.waiting[w] = struct{}{}
-	_, over := t.over[responseID]
+	_, over := t.over[w.tail.ResponseID]
 	if !t.running {
 		t.running = true
 		go t.run()
 	}
 	t.mu.Unlock()
-	if fresh, _ := t.news(responseID, from); fresh || over { // looked at after waiting, so that no commit is missed
+	if fresh, _ := t.news(w.tail.ResponseID, from); fresh || over { // looked at after waiting, so that no commit is missed
 		t.look()
 	}
-	timer := time.NewTimer(patience)
-	defer timer.Stop()
 	select {
 	case found := <-w.found:
 		return found
 	case <-ctx.Done():
-	case <-timer.C:
 	}
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -99,7 +101,12 @@ func (t *tails) run() {
 			return
 		}
 		var ready, rest []*waiter
+		now := time.Now()
 		for w := range t.waiting {
+			if all && w.until.Before(now) {
+				t.give(w, store.TailRows{}) // here, as a timer for each would cost as much as the rest of the wait
+				continue
+			}
 			if _, over := t.over[w.tail.ResponseID]; over {
 				ready = append(ready, w)
 			} else {
@@ -119,7 +126,7 @@ func (t *tails) run() {
 		if len(ready) == 0 {
 			continue
 		}
-		ctx, cancel := context.WithTimeout(context.Background(), keepAlive)
+		ctx, cancel := context.WithTimeout(context.Background(), patience)
 		found, err := t.record.ReadTails(ctx, asked)
 		cancel()
 		if err != nil {
@@ -128,10 +135,15 @@ func (t *tails) run() {
 		t.mu.Lock()
 		for i, w := range ready {
 			if _, waits := t.waiting[w]; waits && (found[i].Over || len(found[i].Deltas) > 0) {
-				delete(t.waiting, w)
-				w.found <- found[i]
+				t.give(w, found[i])
 			}
 		}
 		t.mu.Unlock()
 	}
+}
+
+// give ends the wait of w. t.mu is held.
+func (t *tails) give(w *waiter, found store.TailRows) {
+	delete(t.waiting, w)
+	w.found <- found
 }
