@@ -34,6 +34,18 @@ test('a text, streamed', async () => {
   assert.equal(await r.finishReason, 'stop');
 });
 
+test('a text that reached its limit, streamed', async () => {
+  await says({ text: 'One ' }, { text: 'twö' }, { finish: 'length' });
+  const r = streamText({ model, prompt: 'Count.', maxOutputTokens: 16 });
+  const kinds = [];
+  for await (const part of r.fullStream) {
+    if (part.type.startsWith('text-') && kinds.at(-1) !== part.type) kinds.push(part.type);
+  }
+  assert.deepEqual(kinds, ['text-start', 'text-delta', 'text-end']);
+  assert.equal(await r.text, 'One twö');
+  assert.equal(await r.finishReason, 'length');
+});
+
 test('messages of a talk', async () => {
   await generateText({ model, messages: [
     { role: 'user', content: 'Name a fruit.' },

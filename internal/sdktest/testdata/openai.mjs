@@ -277,6 +277,8 @@ test('errors have their types', async () => {
   await rejects(client.responses.create({ model: 'nope', input: 'x' }), OpenAI.BadRequestError, { param: 'model', code: 'model_not_found' });
   await rejects(client.responses.create({ model, input: 'x', temperature: 3 }), OpenAI.BadRequestError, { param: 'temperature' });
   await rejects(client.responses.create({ model, input: [{ role: 'boss', content: 'x' }] }), OpenAI.BadRequestError, { param: 'input[0].role' });
+  await rejects(client.responses.create({ model, input: [{ type: 'function_call_output', call_id: 'call_x', output: 'x' }] }), OpenAI.BadRequestError, { param: 'input' });
+  await rejects(client.responses.create({ model, input: 'x', top_k: 4 }), OpenAI.BadRequestError, { param: 'top_k', code: 'unknown_parameter' });
 
   const key = { headers: { 'Idempotency-Key': 'one-key' } };
   const first = await client.responses.create({ model, input: 'once' }, key);
