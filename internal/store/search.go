@@ -113,19 +113,32 @@ func (q SearchQuery) Find(in Finder) (Hits, error) {
 	}
 	s := finding{in: in, match: match, want: q.Size() + 1, at: from.place, best: q.Best}
 	if q.Best {
-		s.want = searchBest
+		s.want = searchBest + 1
 	}
 	if err := s.find(); err != nil {
 		return Hits{}, err
 	}
+	slices.SortFunc(s.found, newestFirst)
+	s.found = slices.CompactFunc(s.found, func(a, b Text) bool { return a.ID == b.ID })
+	if !s.all {
+		s.found = slices.DeleteFunc(s.found, func(t Text) bool { return s.at.Before(t.Place) })
+	}
+	if q.Best {
+		if len(s.found) > searchBest {
+			s.found, s.all = s.found[:searchBest], false
+			s.at = s.found[searchBest-1].Place
+		}
+		if from.last == nil && len(s.found) > 0 { // what comes later is not to change what the next pages are of
+			from.place = Place{At: s.found[0].At.Add(time.Microsecond), ID: zeroID}
+		}
+		slices.SortFunc(s.found, bestFirst)
+		if from.last != nil {
+			s.found = slices.DeleteFunc(s.found, func(t Text) bool { return bestFirst(t, *from.last) <= 0 })
+		}
+	}
 	var page Hits
 	if !s.all {
 		page.Back = s.at.At
-	}
-	slices.SortFunc(s.found, func(a, b Text) int { return s.compare(a, b) })
-	s.found = slices.CompactFunc(s.found, func(a, b Text) bool { return a.ID == b.ID })
-	if q.Best && from.last != nil {
-		s.found = slices.DeleteFunc(s.found, func(t Text) bool { return s.compare(t, *from.last) <= 0 })
 	}
 	found := s.found[:min(len(s.found), q.Size())]
 	switch {
@@ -133,9 +146,6 @@ func (q SearchQuery) Find(in Finder) (Hits, error) {
 	case len(found) == len(s.found) && !s.all:
 		page.Next = cursor{place: s.at}.String()
 	case len(found) < len(s.found) && q.Best:
-		if from.last == nil {
-			from.place = Place{At: s.newest.At.Add(time.Microsecond), ID: zeroID}
-		}
 		from.last = &found[len(found)-1]
 		page.Next = from.String()
 	case len(found) < len(s.found):
@@ -154,8 +164,6 @@ type finding struct {
 	found []Text
 	at    Place // how far everything has been looked at
 	all   bool  // there is nothing after it
-
-	newest Place // of found
 }
 
 // find looks for the newest hits after a place until there are enough, or it has looked at enough.
@@ -206,9 +214,6 @@ func (s *finding) look(t Text) {
 	}
 	t.Content = ""
 	s.found = append(s.found, t)
-	if len(s.found) == 1 || t.Before(s.newest) {
-		s.newest = t.Place
-	}
 }
 
 // read looks at texts, in steps, until there are enough hits. Fewer than limit are the last.
@@ -241,11 +246,8 @@ func (s *finding) ready() int {
 
 func (s *finding) full() bool { return len(s.found) >= s.want && s.ready() >= s.want }
 
-// compare puts what comes first on a page before the rest.
-func (s *finding) compare(a, b Text) int {
+func newestFirst(a, b Text) int {
 	switch {
-	case a.score != b.score:
-		return b.score - a.score
 	case a.Before(b.Place):
 		return -1
 	case b.Before(a.Place):
@@ -253,6 +255,8 @@ func (s *finding) compare(a, b Text) int {
 	}
 	return 0
 }
+
+func bestFirst(a, b Text) int { return cmp.Or(b.score-a.score, newestFirst(a, b)) }
 
 // hits are texts as hits, in the same order.
 func (s *finding) hits(texts []Text) ([]Hit, error) {
@@ -446,26 +450,48 @@ func (in finder) places(sql string, args ...any) ([]Text, error) {
 	})
 }
 
-// The order is an expression, so that the planner does not walk all texts by time in search of a rare word. The words of a very
-// long text stand in several rows; such texts are looked through one by one.
-func (in finder) Asked(pieces []Piece, after Place, limit int) ([]Text, bool, error) {
+// Asked asks by the index of words alone, whatever the planner would rather walk. Where a piece is within many words each of
+// those is asked for by itself: the index takes one question with many words ten times as long. The words of a very long text
+// stand in several rows; such texts are looked through one by one.
+func (in finder) Asked(pieces []Piece, after Place, limit int) (list []Text, ok bool, err error) {
+	const few = 8
 	var queries []string
+	var many []string // the words of one piece that is within many
 	for _, p := range pieces {
-		query, ok, err := in.tsquery(p)
-		if err != nil {
+		alternatives, ok, err := in.alternatives(p)
+		switch {
+		case err != nil:
 			return nil, false, err
-		}
-		if ok {
-			queries = append(queries, query)
+		case !ok:
+		case len(alternatives) <= few:
+			queries = append(queries, "("+strings.Join(alternatives, " | ")+")")
+		case many == nil || len(alternatives) < len(many): // of several pieces like that one is enough
+			many = alternatives
 		}
 	}
-	if len(queries) == 0 {
+	all := strings.Join(queries, " & ")
+	switch {
+	case many == nil && all == "":
 		return nil, false, nil
+	case many == nil:
+		many = []string{all}
+	default:
+		queries = append(queries, "("+strings.Join(many, " | ")+")")
+		if all != "" {
+			for i := range many {
+				many[i] += " & " + all
+			}
+		}
 	}
-	list, err := in.places(`SELECT id, id = conversation_id, at, '' FROM (
-			SELECT message_id AS id, conversation_id, created_at AS at FROM search_index
-			 WHERE words @@ $1::tsquery AND chunk = 0 AND created_at + interval '0' >= $5::timestamptz
-			   AND (created_at + interval '0', message_id) < ($3::timestamptz, $4::uuid)
+	const plan = `SELECT set_config('enable_indexscan', $1::text, true)`
+	if _, err := in.tx.Exec(in.ctx, plan, "off"); err != nil {
+		return nil, false, err
+	}
+	list, err = in.places(`SELECT id, id = conversation_id, at, '' FROM (
+			SELECT i.* FROM unnest($1::text[]) w CROSS JOIN LATERAL (
+				SELECT message_id AS id, conversation_id, created_at AS at FROM search_index
+				 WHERE words @@ w::tsquery AND chunk = 0 AND created_at >= $5::timestamptz
+				   AND (created_at, message_id) < ($3::timestamptz, $4::uuid) OFFSET 0) i
 			UNION
 			SELECT message_id, conversation_id, created_at FROM search_index i
 			 WHERE message_id IN (SELECT message_id FROM search_index WHERE chunk > 0)
@@ -473,40 +499,40 @@ func (in finder) Asked(pieces []Piece, after Place, limit int) ([]Text, bool, er
 			 GROUP BY message_id, conversation_id, created_at
 			HAVING (SELECT bool_and(EXISTS (SELECT FROM search_index j WHERE j.message_id = i.message_id AND j.conversation_id = i.conversation_id
 			                                   AND j.words @@ w::tsquery)) FROM unnest($2::text[]) w)
-		) found ORDER BY at DESC, id DESC LIMIT $6::int`,
-		"("+strings.Join(queries, ") & (")+")", queries, after.At, after.ID, in.q.After, limit)
+		) found ORDER BY at DESC, id DESC LIMIT $6::int`, many, queries, after.At, after.ID, in.q.After, limit)
+	if err == nil {
+		_, err = in.tx.Exec(in.ctx, plan, "on")
+	}
 	return list, true, err
 }
 
-// tsquery asks for the words that have a part, or returns false where those are too many to name. Words hold only letters, digits
-// and marks.
-func (in finder) tsquery(p Piece) (string, bool, error) {
+// alternatives are what to ask the index for to find a piece, or false where they are too many. Words hold only letters, digits and
+// marks.
+func (in finder) alternatives(p Piece) ([]string, bool, error) {
 	if p.Begins && p.Ends {
-		return "'" + p.Text + "'", true, nil
+		return []string{"'" + p.Text + "'"}, true, nil
 	}
-	query := "'" + p.Text + "':*"
+	list := []string{"'" + p.Text + "':*"}
 	if p.Begins {
-		return query, true, nil
+		return list, true, nil
 	}
 	like := "_%" + p.Text
 	if p.Ends {
-		query = "'" + p.Text + "'"
+		list[0] = "'" + p.Text + "'"
 	} else {
 		like += "%"
 	}
 	rows, err := in.tx.Query(in.ctx, `SELECT word FROM search_words WHERE grams @> $1::text[] AND word LIKE $2::text LIMIT $3::int`,
 		pgx.QueryExecModeExec, Grams(p.Text), like, searchWords+1)
 	if err != nil {
-		return "", false, err
+		return nil, false, err
 	}
-	list, err := pgx.CollectRows(rows, pgx.RowTo[string])
-	if len(list) > searchWords {
-		return "", false, err
-	}
-	for _, word := range list {
-		query += " | '" + word + "'"
-	}
-	return query, true, err
+	var word string
+	_, err = pgx.ForEachRow(rows, []any{&word}, func() error {
+		list = append(list, "'"+word+"'")
+		return nil
+	})
+	return list, len(list) <= searchWords, err
 }
 
 func (in finder) Hits(texts []Text) ([]Hit, error) {
@@ -683,6 +709,9 @@ func indexRows(ctx context.Context, tx pgx.Tx, sql string, args ...any) (int, er
 		SELECT u.conversation_id, u.message_id, u.chunk, u.at, 1, array_to_tsvector(string_to_array(u.words, ' '))
 		  FROM unnest($1::uuid[], $2::uuid[], $3::int[], $4::timestamptz[], $5::text[]) u(conversation_id, message_id, chunk, at, words)
 		ON CONFLICT DO NOTHING`, conversations, messages, chunks, times, wordLists)
+	if err == nil {
+		_, err = tx.Exec(ctx, `SELECT gin_clean_pending_list('search_words_grams'), gin_clean_pending_list('search_index_words')`)
+	}
 	return int(tag.RowsAffected()), err
 }
 

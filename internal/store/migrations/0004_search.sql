@@ -9,15 +9,14 @@ ALTER TABLE search_index ADD COLUMN version SMALLINT NOT NULL DEFAULT 0;
 CREATE INDEX search_index_by_time ON search_index (created_at, message_id) WHERE chunk = 0;
 CREATE INDEX search_index_old ON search_index (created_at) WHERE chunk = 0 AND version = 0;
 
--- A list of what is to be put into the index later makes every search slower until it is.
-ALTER INDEX search_index_words SET (fastupdate = off);
-SELECT gin_clean_pending_list('search_index_words');
+-- What a batch adds is put in place at its end, all of it at once, as it would slow searches down where it waits.
+ALTER INDEX search_index_words SET (gin_pending_list_limit = 262144);
 
 CREATE TABLE search_words (
     word  TEXT COLLATE "C" PRIMARY KEY,
     grams TEXT[] COLLATE "C" NOT NULL                            -- its runs of three characters
 );
-CREATE INDEX search_words_grams ON search_words USING gin (grams) WITH (fastupdate = off);
+CREATE INDEX search_words_grams ON search_words USING gin (grams) WITH (gin_pending_list_limit = 262144);
 
 -- Conversations whose title is not in the index yet.
 CREATE TABLE search_titles (

@@ -28,6 +28,15 @@ var searchTests = []test{
 	{"AHitSaysWhereItIs", hitSaysWhere},
 	{"IndexingIsShared", indexingShared},
 	{"AReplyIsFound", replyIsFound},
+	{"Pages", pagesOfASearch},
+	{"PagesWhileOthersWrite", pagesWhileOthersWrite},
+	{"Cursors", cursorsOfASearch},
+	{"TitlesAreFound", titlesAreFound},
+	{"Filters", filters},
+	{"BestFirst", bestFirst},
+	{"BoundedWork", boundedWork},
+	{"WordsGoWithTheirTexts", wordsGoWithTheirTexts},
+	{"LikeANaiveSearch", likeANaiveSearch},
 }
 
 // indexed runs f before and after the messages are indexed.
