@@ -21,6 +21,7 @@ import (
 	"git.georgsen.dk/hwlab/internal/llm"
 	"git.georgsen.dk/hwlab/internal/llm/llmtest"
 	"git.georgsen.dk/hwlab/internal/store"
+	"git.georgsen.dk/hwlab/internal/testpg"
 )
 
 // room is where a test talks: what the model is told and says, and the commands.
@@ -389,6 +390,103 @@ func TestAnInterruptStopsTheReply(t *testing.T) {
 			return ""
 		})
 	})
+}
+
+func TestASecondInterruptLeaves(t *testing.T) {
+	fake, settings := model(t)
+	p := serveIn(t, t.TempDir(), settings...)
+	target, err := url.Parse(p.url)
+	if err != nil {
+		t.Fatal(err)
+	}
+	stopping := make(chan struct{})
+	forward := &httputil.ReverseProxy{Rewrite: func(r *httputil.ProxyRequest) { r.SetURL(target) }, FlushInterval: -1,
+		ErrorHandler: func(http.ResponseWriter, *http.Request, error) {}}
+	proxy := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if strings.HasSuffix(r.URL.Path, "/cancel") { // and it never gets there
+			close(stopping)
+			<-r.Context().Done()
+			return
+		}
+		forward.ServeHTTP(w, r)
+	}))
+	defer proxy.Close()
+	gate := llmtest.NewGate()
+	defer gate.Open()
+	fake.Script(llmtest.Step{Text: "so far"}, llmtest.Step{Gate: gate, Text: ", and on"})
+	r := &room{Fake: fake, t: t, dir: t.TempDir(), settings: []string{"HWLAB_URL=" + proxy.URL}}
+	c := r.start("chat", "q")
+	c.reads("so far")
+	c.Process.Signal(syscall.SIGINT)
+	<-stopping
+	c.Process.Signal(syscall.SIGINT)
+	c.ends().ended(t, 130, `^$`).is(t, "\n")
+}
+
+func TestATerminationStopsNoServer(t *testing.T) {
+	eachWay(t, func(t *testing.T, r *room) {
+		gate := llmtest.NewGate()
+		defer gate.Open()
+		r.Script(llmtest.Step{Text: "so far"}, llmtest.Step{Gate: gate, Text: ", and on"})
+		c := r.start("chat", "q")
+		c.reads("so far")
+		c.Process.Signal(syscall.SIGTERM)
+		c.ends().ended(t, 143, `^$`)
+		gate.Open()
+		want := "user(completed): q\nassistant(completed): so far, and on"
+		if r.server == nil {
+			want = "user(completed): q\nassistant(incomplete): so far"
+		}
+		eventually(t, func() string {
+			if got := r.said(); got != want {
+				return got
+			}
+			return ""
+		})
+	})
+}
+
+func TestChatSeesItsServerDieAndComeBack(t *testing.T) {
+	fake, settings := model(t)
+	dir := t.TempDir()
+	p := serveIn(t, dir, settings...)
+	gate := llmtest.NewGate()
+	defer gate.Open()
+	fake.Script(llmtest.Step{Text: "so far"}, llmtest.Step{Gate: gate, Text: "never"})
+	r := &room{Fake: fake, t: t, dir: t.TempDir(), settings: []string{"HWLAB_URL=" + p.url}}
+	c := r.start("chat", "q")
+	c.reads("so far")
+	p.kill()
+	serveIn(t, dir, append(settings, "HWLAB_LISTEN="+strings.TrimPrefix(p.url, "http://"))...)
+	c.ends().ended(t, 4, `^hwlab: the reply is incomplete: its server was stopped\n$`).is(t, "\n")
+}
+
+func TestChatOnPostgreSQL(t *testing.T) {
+	fake, settings := model(t)
+	r := &room{Fake: fake, t: t, dir: t.TempDir(), settings: append(settings, "HWLAB_TITLES=off", "HWLAB_DATABASE_URL="+testpg.Schema(t, testpg.URL(t)))}
+	r.run("chat", "-q", "one").ended(t, 0, `^$`).is(t, "ok\n")
+	p := serveIn(t, r.dir, append(r.settings, "HWLAB_DATA_DIR="+filepath.Join(r.dir, "data"))...)
+	r.run("chat", "-c", "two").ended(t, 0, `^$`).is(t, "ok\n")
+	r.settings = append(r.settings, "HWLAB_DATA_DIR="+filepath.Join(r.dir, "other")) // not the server's: it is one itself
+	r.run("chat", "-q", "-c", "three").ended(t, 0, `^$`).is(t, "ok\n")
+	p.stop()
+	if got := r.said(); strings.Count(got, "user(completed): ") != 3 || strings.Count(got, "assistant(completed): ok") != 3 {
+		t.Errorf("kept is\n%s", got)
+	}
+}
+
+func TestTwoCannotChatWithoutAServer(t *testing.T) {
+	fake, settings := model(t)
+	r := &room{Fake: fake, t: t, dir: t.TempDir(), settings: settings}
+	gate := llmtest.NewGate()
+	defer gate.Open()
+	fake.Script(llmtest.Step{Text: "so far"}, llmtest.Step{Gate: gate, Text: "."})
+	c := r.start("chat", "q")
+	c.reads("so far")
+	r.run("chat", "q").ended(t, 1, `^hwlab: another hwlab, which does not serve, is running with the data directory .*; wait for its end, or start hwlab serve`)
+	r.run("list").ended(t, 0, `^$`)
+	gate.Open()
+	c.ends().ended(t, 0, `^$`).is(t, ".\n")
 }
 
 func TestChatGoesOnWhenTheConnectionBreaks(t *testing.T) {

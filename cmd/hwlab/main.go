@@ -17,7 +17,7 @@ func main() {
 	cmd := newCommand()
 	cmd.SetOut(stdout{os.Stdout})
 	if err := cmd.ExecuteContext(ctx); err != nil {
-		if text := err.Error(); text != "" {
+		if text := harmless(err.Error()); text != "" {
 			fmt.Fprintln(os.Stderr, "hwlab:", text)
 		}
 		os.Exit(exitCode(err))

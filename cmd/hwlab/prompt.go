@@ -98,18 +98,41 @@ type prompt struct {
 	terminal *term.Terminal
 }
 
-// keys are what is typed. It notes a Ctrl-C, which ends a line as Ctrl-D does.
+// keys are what is typed. A Ctrl-C empties the line, and on an empty one it is the wish to leave, which ends a line as Ctrl-D does.
 type keys struct {
 	io.Reader
 	io.Writer
+	typed       bool // something may stand on the line
 	interrupted bool
 }
 
 func (k *keys) Read(b []byte) (int, error) {
-	n, err := k.Reader.Read(b)
-	k.interrupted = strings.IndexByte(string(b[:n]), 3) >= 0
-	return n, err
+	n, err := k.Reader.Read(b[:len(b)/2])
+	out := 0
+	for _, key := range append([]byte(nil), b[:n]...) {
+		switch {
+		case key == keyInterrupt && k.typed:
+			k.typed = false
+			b[out] = keyLineEnd
+			out++
+			key = keyClear
+		case key == keyInterrupt:
+			k.interrupted = true
+		default:
+			k.typed = key != '\r' && key != '\n'
+		}
+		b[out] = key
+		out++
+	}
+	return out, err
 }
+
+// What keys are on a terminal: Ctrl-C, Ctrl-E and Ctrl-U.
+const (
+	keyInterrupt = 3
+	keyLineEnd   = 5
+	keyClear     = 21
+)
 
 func newPrompt(in *os.File, c *chat) *prompt {
 	p := &prompt{chat: c, in: in, show: os.Stderr}
@@ -166,6 +189,7 @@ func (p *prompt) line(ctx context.Context, prompt string) (string, error) {
 	if width, height, err := term.GetSize(int(p.show.Fd())); err == nil && width > 0 {
 		p.terminal.SetSize(width, height)
 	}
+	p.keys.typed, p.keys.interrupted = false, false
 	p.terminal.SetPrompt(prompt)
 	p.terminal.SetBracketedPasteMode(true)
 	defer p.terminal.SetBracketedPasteMode(false)

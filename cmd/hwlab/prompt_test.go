@@ -160,6 +160,8 @@ func TestThePrompt(t *testing.T) {
 		if m := r.asked().Messages; m[len(m)-1].Text != "one" {
 			t.Errorf("the model was told %+v", m)
 		}
+		x.press("t", "y", "p", "o", "Left", "C-c")
+		x.ends("\n\n>")
 		x.press("C-d")
 		x.shows("it ended with 0.")
 	})

@@ -37,6 +37,10 @@ type listed struct {
 	Archived  bool      `json:"archived"`
 }
 
+func newListed(c store.ConversationSummary) listed {
+	return listed{"conv_" + c.ID, c.Title, c.Model, c.StartedAt, c.UpdatedAt, c.MessageCount, c.Pinned, c.Archived}
+}
+
 func newListCommand() *cobra.Command {
 	var asJSON, archived bool
 	var limit int
@@ -62,7 +66,7 @@ func newListCommand() *cobra.Command {
 			}
 			for _, c := range page.Conversations {
 				if asJSON {
-					err = writeJSON(cmd.OutOrStdout(), listed{"conv_" + c.ID, c.Title, c.Model, c.StartedAt, c.UpdatedAt, c.MessageCount, c.Pinned, c.Archived})
+					err = writeJSON(cmd.OutOrStdout(), newListed(c))
 				} else {
 					_, err = fmt.Fprintf(cmd.OutOrStdout(), "%s  %s  %4d  %s\n", c.ID, c.UpdatedAt.Local().Format("2006-01-02 15:04"), c.MessageCount, oneLine(c.Title, 80))
 				}
@@ -113,7 +117,11 @@ func newShowCommand() *cobra.Command {
 			return err
 		}
 		if !asJSON {
-			return archive.Markdown(cmd.Context(), r, cmd.OutOrStdout(), id)
+			out := cmd.OutOrStdout()
+			if isTerminal(out) {
+				out = harmlessWriter{out}
+			}
+			return archive.Markdown(cmd.Context(), r, out, id)
 		}
 		c, err := r.GetConversation(cmd.Context(), id)
 		if err != nil {
@@ -293,58 +301,79 @@ func marked(text string, marks []store.Mark, colour bool) string {
 }
 
 func newRenameCommand() *cobra.Command {
-	return recordCommand(&cobra.Command{
+	var asJSON bool
+	cmd := recordCommand(&cobra.Command{
 		Use:               "rename ID TITLE",
 		Short:             "Give a conversation another title",
 		Args:              usage(cobra.ExactArgs(2)),
 		ValidArgsFunction: completeIDs(1),
 	}, func(cmd *cobra.Command, args []string, cfg config) error {
 		title := args[1]
-		return change(cmd.Context(), cfg, args[0], func(r keeper, id string) error {
-			_, err := r.UpdateConversation(cmd.Context(), id, store.ConversationChange{Title: &title})
+		var renamed conversationWire
+		var c store.ConversationSummary
+		id, there, err := change(cmd.Context(), cfg, args[0], func(r keeper, id string) (err error) {
+			c, err = r.UpdateConversation(cmd.Context(), id, store.ConversationChange{Title: &title})
 			return err
-		}, http.MethodPost, map[string]string{"title": title})
+		}, http.MethodPost, map[string]string{"title": title}, &renamed)
+		if err != nil || !asJSON {
+			return err
+		}
+		if there {
+			c = renamed.summary()
+		}
+		c.ID = id
+		return writeJSON(cmd.OutOrStdout(), newListed(c))
 	})
+	cmd.Flags().BoolVar(&asJSON, "json", false, "write the conversation as a JSON object, as list does")
+	return cmd
 }
 
 func newDeleteCommand() *cobra.Command {
-	return recordCommand(&cobra.Command{
+	var asJSON bool
+	cmd := recordCommand(&cobra.Command{
 		Use:               "delete ID",
 		Short:             "Erase a conversation, for good",
 		Args:              usage(cobra.ExactArgs(1)),
 		ValidArgsFunction: completeIDs(1),
 	}, func(cmd *cobra.Command, args []string, cfg config) error {
-		return change(cmd.Context(), cfg, args[0], func(r keeper, id string) error { return r.DeleteConversation(cmd.Context(), id) }, http.MethodDelete, nil)
+		id, _, err := change(cmd.Context(), cfg, args[0], func(r keeper, id string) error { return r.DeleteConversation(cmd.Context(), id) }, http.MethodDelete, nil, nil)
+		if err != nil || !asJSON {
+			return err
+		}
+		return writeJSON(cmd.OutOrStdout(), map[string]any{"id": "conv_" + id, "deleted": true})
 	})
+	cmd.Flags().BoolVar(&asJSON, "json", false, "write a JSON object that says what was deleted")
+	return cmd
 }
 
-// change changes a conversation in the record, or where a server holds it, by a request to that server.
-func change(ctx context.Context, cfg config, name string, local func(r keeper, id string) error, method string, body any) error {
+// change changes a conversation in the record or, where a server holds it, by a request to that server, whose answer goes into
+// answer then.
+func change(ctx context.Context, cfg config, name string, local func(r keeper, id string) error, method string, body, answer any) (id string, there bool, err error) {
 	from, err := openReader(ctx, cfg)
 	if err != nil {
-		return err
+		return "", false, err
 	}
-	id, err := from.Find(ctx, name)
+	id, err = from.Find(ctx, name)
 	from.Close()
 	if err != nil {
-		return err
+		return "", false, err
 	}
 	path := "/v1/conversations/conv_" + url.PathEscape(id)
-	if there, ok := from.(remote); ok {
-		return there.call(ctx, method, path, body, nil)
+	if r, ok := from.(remote); ok {
+		return id, true, r.call(ctx, method, path, body, answer)
 	}
 	r, err := openKeeper(ctx, cfg)
 	var locked *sqlite.LockedError
 	if errors.As(err, &locked) && locked.URL != "" {
-		there := &client{base: locked.URL, password: cfg.Password}
-		defer there.http.CloseIdleConnections()
-		return there.call(ctx, method, path, body, nil)
+		holder := &client{base: locked.URL, password: cfg.Password}
+		defer holder.http.CloseIdleConnections()
+		return id, true, holder.call(ctx, method, path, body, answer)
 	}
 	if err != nil {
-		return err
+		return "", false, err
 	}
 	defer r.Close()
-	return local(r, id)
+	return id, false, local(r, id)
 }
 
 func writeJSON(w io.Writer, v any) error {

@@ -172,7 +172,12 @@ func TestRecordCommands(t *testing.T) {
 			if out := run("search", "nowhere").ended(t, 1, `^$`).out; out != "" {
 				t.Errorf("search without a hit: %s", out)
 			}
-			run("delete", ids[0]).ended(t, 0, `^$`)
+			var renamed listed
+			if err := json.Unmarshal([]byte(run("rename", "--json", ids[2], "disks, again").ended(t, 0, `^$`).out), &renamed); err != nil ||
+				renamed.ID != c.ID || renamed.Title != "disks, again" || renamed.Messages != 2 || renamed.UpdatedAt.Unix() != c.UpdatedAt.Unix() {
+				t.Errorf("rename --json: %v, %+v", err, renamed)
+			}
+			run("delete", "--json", ids[0]).ended(t, 0, `^$`).is(t, `{"deleted":true,"id":"conv_`+ids[0]+"\"}\n")
 			run("delete", ids[0]).ended(t, 3, `no conversation`)
 			run("rename", store.NewID(), "x").ended(t, 3, `no conversation`)
 			run("show", "what").ended(t, 3, `no conversation`)

@@ -134,7 +134,7 @@ func (s *screen) waiting(model string) (stop func()) {
 	if !s.lively || s.quiet {
 		return func() {}
 	}
-	if model == "" {
+	if model = oneLine(model, 40); model == "" {
 		model = "the model"
 	}
 	over, done := make(chan struct{}), make(chan struct{})
@@ -172,6 +172,16 @@ func harmless(text string) string {
 		}
 		return r
 	}, text)
+}
+
+// harmlessWriter writes to a terminal what others have written.
+type harmlessWriter struct{ io.Writer }
+
+func (w harmlessWriter) Write(b []byte) (int, error) {
+	if _, err := io.WriteString(w.Writer, harmless(string(b))); err != nil {
+		return 0, err
+	}
+	return len(b), nil
 }
 
 // colours colours Markdown as it comes. Every character stays as it is, so that what is on the screen can be copied: headings and
