@@ -175,6 +175,7 @@ func TestMoreHitsComeByScrolling(t *testing.T) {
 		s.said("Journal", texts...)
 		b.open(s.url("/"))
 		b.search("ledger")
+		b.wait(found + ".startsWith('Journal | You | note 44 of the [ledger]')")
 		for _, n := range []int{20, 40, 45} {
 			b.wait(fmt.Sprintf("document.querySelectorAll('[role=option]').length === %d", n))
 			b.text("document.querySelector('#search-results').scrollTo(0, 1e6)")
@@ -231,14 +232,18 @@ func TestAnOlderAnswerNeverTakesTheNewersPlace(t *testing.T) {
 		const real = fetch;
 		window.held = [];
 		window.fetch = (url, options) => String(url).endsWith('q=alpha&order=newest') ? new Promise((resolve) => {
-			window.held.push(() => resolve(real(url, { ...options, signal: undefined })));
+			window.held.push(async () => {
+				const answer = await real(url, { ...options, signal: undefined });
+				resolve(answer.clone());
+				await answer.text();
+			});
 		}) : real(url, options);
 	})()`)
 	b.search("alpha")
 	b.wait("held.length > 0")
 	b.do(chromedp.KeyEvent(" beta"))
 	b.finds("Rack | Advisor | [alpha] [beta]")
-	b.text("(held.forEach((release) => release()), window.fetch('/healthz').then(() => window.after = true))")
+	b.text("Promise.all(held.map((release) => release())).then(() => window.after = true)")
 	b.wait("window.after")
 	b.finds("Rack | Advisor | [alpha] [beta]")
 }
@@ -273,7 +278,7 @@ func TestTheSearchKeepsNobodyOut(t *testing.T) {
 			b.search("")
 			b.checkAccess("the search without a word, " + theme)
 			b.do(chromedp.KeyEvent("pool"))
-			b.wait("document.querySelectorAll('[role=option]').length === 7")
+			b.wait("document.querySelectorAll('[role=option]').length === 7 && " + found + ".includes('harm the [pool]?')")
 			b.key("ArrowDown", "ArrowDown", 40, 0)
 			b.checkAccess("hits, " + theme)
 			if theme == "light" {
@@ -296,7 +301,7 @@ func TestASearchThatIsBoundedGoesOn(t *testing.T) {
 			window.asked = [];
 			window.fetch = async (url, options) => {
 				const query = new URL(url, location.href).searchParams;
-				if (!String(url).startsWith('/v1/conversations/search')) return real(url, options);
+				if (!String(url).startsWith('/v1/conversations/search') || query.get('q') !== 'lamp') return real(url, options);
 				asked.push(query.get('cursor') ?? '');
 				const best = query.get('order') === 'best', n = asked.length, hit = { object: 'search_hit', conversation_id: 'conv_1', title: 'Attic', item_id: 'msg_1', role: 'user',
 					model: null, created_at: 1e9, snippet: 'the lamp', marks: [{ start_index: 4, end_index: 8 }] };
