@@ -31,6 +31,7 @@ func connect(ctx context.Context, cfg config, log *slog.Logger) (*client, error)
 	if cfg.URL != "" {
 		return remoteClient(cfg)
 	}
+	cfg.Retention = "" // to erase is a server's
 	own, err := startServer(ctx, cfg, log)
 	var used *inUseError
 	var locked *sqlite.LockedError

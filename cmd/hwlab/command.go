@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"runtime/debug"
+	"strconv"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -14,6 +15,7 @@ func newCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:           "hwlab",
 		Short:         "The Lab Advisor: a chat advisor for your homelab that forgets nothing",
+		Long:          longHelp(),
 		Version:       version(),
 		SilenceUsage:  true,
 		SilenceErrors: true,
@@ -31,10 +33,34 @@ func newCommand() *cobra.Command {
 			return &usageError{errors.New(text + "; hwlab --help lists them")}
 		},
 	}
-	cmd.AddCommand(newServeCommand(), newChatCommand(), newExportCommand(), newImportCommand(), newCopyCommand(), newBackupCommand(), newVerifyCommand(), newRetentionCommand(),
-		newListCommand(), newShowCommand(), newSearchCommand(), newRenameCommand(), newDeleteCommand())
+	for i, group := range []struct {
+		title    string
+		commands []*cobra.Command
+	}{
+		{"Ask:", []*cobra.Command{newServeCommand(), newChatCommand()}},
+		{"Conversations:", []*cobra.Command{newListCommand(), newShowCommand(), newSearchCommand(), newRenameCommand(), newDeleteCommand()}},
+		{"The record:", []*cobra.Command{newExportCommand(), newImportCommand(), newCopyCommand(), newBackupCommand(), newVerifyCommand(), newRetentionCommand()}},
+	} {
+		id := strconv.Itoa(i)
+		cmd.AddGroup(&cobra.Group{ID: id, Title: group.title})
+		for _, c := range group.commands {
+			c.GroupID = id
+			cmd.AddCommand(c)
+		}
+	}
 	cmd.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return &usageError{err} })
 	return cmd
+}
+
+func longHelp() string {
+	var cfg config
+	text := "The Lab Advisor: a chat advisor for your homelab that forgets nothing.\n\n" +
+		"hwlab serve is for the browser and for every OpenAI client, hwlab chat for the terminal; both work with the same record. What can be\n" +
+		"set is listed by hwlab serve --help. For chat, list, show, search, rename and delete there is also, in the environment or in .env:\n"
+	for _, s := range cfg.clientSettings() {
+		text += fmt.Sprintf("  %s  %s;\n%*sHWLAB_PASSWORD is for it then\n", s.env, s.help, len(s.env)+4, "")
+	}
+	return strings.TrimSuffix(text, "\n")
 }
 
 // version is the module's version, or of a build from a checkout its commit.

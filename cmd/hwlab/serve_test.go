@@ -399,10 +399,19 @@ func TestAllSettingsAreInTheHelpAndInTheExample(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	general := launch(t, t.TempDir(), nil, "--help")
+	<-general.done
 	for _, s := range new(config).settings() {
 		if !strings.Contains(help.output(), s.env) {
 			t.Errorf("serve --help does not have %s", s.env)
 		}
+	}
+	for _, s := range new(config).clientSettings() {
+		if !strings.Contains(general.output(), s.env) {
+			t.Errorf("--help does not have %s", s.env)
+		}
+	}
+	for _, s := range append(new(config).settings(), new(config).clientSettings()...) {
 		if !strings.Contains(string(example), s.env+"=") {
 			t.Errorf(".env.example does not have %s", s.env)
 		}
