@@ -322,3 +322,42 @@ func TestTheFocusStays(t *testing.T) {
 		}
 	}
 }
+
+func TestEachConversationHasItsModel(t *testing.T) {
+	widths(t, func(t *testing.T, b *tab) {
+		s := newServer(t, testrecord.SQLite(t), "", "")
+		s.model.SetModels("small", "large")
+		b.open(s.url("/"))
+		var paths []string
+		for i, model := range []string{"large", "small"} {
+			b.ready()
+			b.text(fmt.Sprintf("(s => { s.value = %q; s.dispatchEvent(new Event('change')) })(document.querySelector('#model'))", model))
+			b.send("Hello " + model)
+			b.settled(2)
+			b.wait("location.pathname.startsWith('/c/')")
+			if got := s.model.Requests()[i].Model; got != model {
+				t.Errorf("%s was asked, not %s", got, model)
+			}
+			paths = append(paths, b.text("location.pathname"))
+			b.open(s.url("/"))
+			b.ready()
+			b.wait(fmt.Sprintf("document.querySelector('#model').value === %q", model)) // the last choice goes on
+		}
+		for i, model := range []string{"large", "small"} {
+			b.open(s.url(paths[i]))
+			b.settled(2)
+			b.ready()
+			b.wait(fmt.Sprintf("document.querySelector('#model').value === %q", model))
+		}
+		b.sidebar()
+		b.click(row("Hello large"))
+		b.says(0, "Hello large")
+		b.wait("document.querySelector('#model').value === 'large'")
+		// While no model is there the choice is not forgotten.
+		s.model.SetModels()
+		b.do(chromedp.Reload())
+		b.wait("document.querySelector('#model').value === 'offline'")
+		s.model.SetModels("small", "large")
+		b.wait("document.querySelector('#model').value === 'large'")
+	})
+}

@@ -74,9 +74,17 @@ export class Files {
     box.addEventListener("keyup", () => (asText = false));
     box.addEventListener("paste", (event) => this.paste(event, asText));
     document.addEventListener("dragover", (event) => {
-      if (event.dataTransfer?.types.includes("Files")) event.preventDefault();
+      if (!event.dataTransfer?.types.includes("Files")) return;
+      event.preventDefault();
+      document.body.classList.add("dropping");
     });
-    document.addEventListener("drop", (event) => this.take(event, event.dataTransfer));
+    document.addEventListener("dragleave", (event) => {
+      if (!event.relatedTarget) document.body.classList.remove("dropping");
+    });
+    document.addEventListener("drop", (event) => {
+      document.body.classList.remove("dropping");
+      this.take(event, event.dataTransfer);
+    });
   }
 
   /** @param {ClipboardEvent} event @param {boolean} asText */
