@@ -166,15 +166,17 @@ type corpus struct {
 func newCorpus(total int) *corpus {
 	c := &corpus{total: total, rand: rand.New(rand.NewPCG(1, 2))}
 	c.words = strings.Fields("the a of to is in on and it for disk zfs pool node backup switch vlan container proxmox docker nginx systemd mount error update")
-	syllables := strings.Fields("ka to re mi so lu ver den ster pro con tra bel nor fis gan dol ump ask ile ory ette ing ard ost")
 	seen := map[string]bool{}
 	for _, w := range c.words {
 		seen[w] = true
 	}
 	for len(c.words) < 100_000 {
 		w := ""
-		for range 2 + c.rand.IntN(4) {
-			w += syllables[c.rand.IntN(len(syllables))]
+		for range 2 + c.rand.IntN(3) {
+			w += string("bcdfghklmnprstvwz"[c.rand.IntN(17)]) + string("aeiouy"[c.rand.IntN(6)])
+			if c.rand.IntN(3) == 0 {
+				w += string("lnrst"[c.rand.IntN(5)])
+			}
 		}
 		if !seen[w] {
 			seen[w] = true

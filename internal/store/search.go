@@ -218,8 +218,8 @@ func (s *finding) look(t Text) {
 
 // read looks at texts, in steps, until there are enough hits. Fewer than limit are the last.
 func (s *finding) read(texts []Text, limit int) error {
-	for rest := texts; len(rest) > 0; {
-		step := rest[:min(len(rest), max(2*s.want, 64), 1000)]
+	for n, rest := max(2*s.want, 64), texts; len(rest) > 0; n *= 2 {
+		step := rest[:min(len(rest), n, 1000)]
 		if err := s.in.Read(step, s.look); err != nil {
 			return err
 		}
@@ -394,7 +394,7 @@ const textColumns = ` FROM found f JOIN LATERAL (
 
 // texts calls f with the rows of a statement: id, whether it is a title, time and content.
 func (in finder) texts(f func(Text), sql string, args ...any) error {
-	rows, err := in.tx.Query(in.ctx, sql, append([]any{pgx.QueryExecModeExec, in.q.Archived, in.q.Role, in.q.Model}, args...)...)
+	rows, err := in.tx.Query(in.ctx, sql, append([]any{in.q.Archived, in.q.Role, in.q.Model}, args...)...)
 	if err != nil {
 		return err
 	}
@@ -440,7 +440,7 @@ func (in finder) Newest(after Place, limit int) ([]Text, error) {
 }
 
 func (in finder) places(sql string, args ...any) ([]Text, error) {
-	rows, err := in.tx.Query(in.ctx, sql, append([]any{pgx.QueryExecModeExec}, args...)...)
+	rows, err := in.tx.Query(in.ctx, sql, args...)
 	if err != nil {
 		return nil, err
 	}
@@ -454,33 +454,36 @@ func (in finder) places(sql string, args ...any) ([]Text, error) {
 // those is asked for by itself: the index takes one question with many words ten times as long. The words of a very long text
 // stand in several rows; such texts are looked through one by one.
 func (in finder) Asked(pieces []Piece, after Place, limit int) (list []Text, ok bool, err error) {
-	const few = 8
-	var queries []string
-	var many []string // the words of one piece that is within many
+	const few, mostSets = 8, 30
+	var queries, rest []string
+	var sets [][]string // the words of pieces that are within many
 	for _, p := range pieces {
 		alternatives, ok, err := in.alternatives(p)
-		switch {
-		case err != nil:
+		if err != nil {
 			return nil, false, err
-		case !ok:
-		case len(alternatives) <= few:
-			queries = append(queries, "("+strings.Join(alternatives, " | ")+")")
-		case many == nil || len(alternatives) < len(many): // of several pieces like that one is enough
-			many = alternatives
+		}
+		if !ok {
+			continue
+		}
+		queries = append(queries, "("+strings.Join(alternatives, " | ")+")")
+		if len(alternatives) <= few {
+			rest = append(rest, queries[len(queries)-1])
+		} else if len(sets) < mostSets {
+			sets = append(sets, alternatives)
 		}
 	}
-	all := strings.Join(queries, " & ")
-	switch {
-	case many == nil && all == "":
+	if len(queries) == 0 {
 		return nil, false, nil
-	case many == nil:
-		many = []string{all}
-	default:
-		queries = append(queries, "("+strings.Join(many, " | ")+")")
-		if all != "" {
-			for i := range many {
-				many[i] += " & " + all
-			}
+	}
+	if len(sets) == 0 {
+		sets = [][]string{rest[:1]}
+		rest = rest[1:]
+	}
+	var words []string
+	var ofSet []int
+	for i, set := range sets {
+		for _, word := range set {
+			words, ofSet = append(words, strings.Join(append([]string{word}, rest...), " & ")), append(ofSet, 1<<i)
 		}
 	}
 	const plan = `SELECT set_config('enable_indexscan', $1::text, true)`
@@ -488,18 +491,19 @@ func (in finder) Asked(pieces []Piece, after Place, limit int) (list []Text, ok 
 		return nil, false, err
 	}
 	list, err = in.places(`SELECT id, id = conversation_id, at, '' FROM (
-			SELECT i.* FROM unnest($1::text[]) w CROSS JOIN LATERAL (
+			SELECT i.id, i.conversation_id, i.at FROM unnest($1::text[], $2::int[]) w(word, of_set) CROSS JOIN LATERAL (
 				SELECT message_id AS id, conversation_id, created_at AS at FROM search_index
-				 WHERE words @@ w::tsquery AND chunk = 0 AND created_at >= $5::timestamptz
-				   AND (created_at, message_id) < ($3::timestamptz, $4::uuid) OFFSET 0) i
+				 WHERE words @@ w.word::tsquery AND chunk = 0 AND created_at >= $6::timestamptz
+				   AND (created_at, message_id) < ($4::timestamptz, $5::uuid) OFFSET 0) i
+			 GROUP BY i.id, i.conversation_id, i.at HAVING bit_or(w.of_set) = $8::int
 			UNION
 			SELECT message_id, conversation_id, created_at FROM search_index i
 			 WHERE message_id IN (SELECT message_id FROM search_index WHERE chunk > 0)
-			   AND created_at >= $5::timestamptz AND (created_at, message_id) < ($3::timestamptz, $4::uuid)
+			   AND created_at >= $6::timestamptz AND (created_at, message_id) < ($4::timestamptz, $5::uuid)
 			 GROUP BY message_id, conversation_id, created_at
 			HAVING (SELECT bool_and(EXISTS (SELECT FROM search_index j WHERE j.message_id = i.message_id AND j.conversation_id = i.conversation_id
-			                                   AND j.words @@ w::tsquery)) FROM unnest($2::text[]) w)
-		) found ORDER BY at DESC, id DESC LIMIT $6::int`, many, queries, after.At, after.ID, in.q.After, limit)
+			                                   AND j.words @@ w::tsquery)) FROM unnest($3::text[]) w)
+		) found ORDER BY at DESC, id DESC LIMIT $7::int`, pgx.QueryExecModeExec, words, ofSet, queries, after.At, after.ID, in.q.After, limit, 1<<len(sets)-1)
 	if err == nil {
 		_, err = in.tx.Exec(in.ctx, plan, "on")
 	}
@@ -542,7 +546,7 @@ func (in finder) Hits(texts []Text) ([]Hit, error) {
 			UNION ALL
 			SELECT NULL, id, '', '', started_at, 0, 0, NULL, '', NULL, NULL FROM conversations WHERE f.title AND id = f.id) m ON true
 		  JOIN conversations c ON c.id = m.conversation_id
-		  LEFT JOIN responses r ON r.id = m.response_id`, pgx.QueryExecModeExec, ids, titles)
+		  LEFT JOIN responses r ON r.id = m.response_id`, ids, titles)
 	if err != nil {
 		return nil, err
 	}
@@ -689,6 +693,9 @@ func indexRows(ctx context.Context, tx pgx.Tx, sql string, args ...any) (int, er
 		if at == nil {
 			return nil // erased since it was queued, or not listed
 		}
+		if content == "" {
+			return nil
+		}
 		words := IndexWords(content)
 		for _, word := range words {
 			seen[word] = struct{}{}
@@ -699,7 +706,7 @@ func indexRows(ctx context.Context, tx pgx.Tx, sql string, args ...any) (int, er
 		}
 		return nil
 	})
-	if err != nil || len(seen) == 0 {
+	if err != nil || len(messages) == 0 {
 		return int(tag.RowsAffected()), err
 	}
 	if err := addWords(ctx, tx, seen); err != nil {
@@ -738,10 +745,10 @@ func addWords(ctx context.Context, tx pgx.Tx, words map[string]struct{}) error {
 	return err
 }
 
-// chunked joins words with spaces into as many texts as it takes for none to be longer than size.
+// chunked joins words with spaces into as many texts as it takes for none to be longer than size, at least one.
 func chunked(words []string, size int) []string {
 	var list []string
-	for len(words) > 0 {
+	for len(words) > 0 || list == nil {
 		n, length := 0, 0
 		for n < len(words) && (n == 0 || length+1+len(words[n]) <= size) {
 			length += 1 + len(words[n])
