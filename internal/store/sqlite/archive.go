@@ -100,7 +100,7 @@ func (s *Store) Restore(ctx context.Context, rows iter.Seq[store.ArchiveRow]) (s
 		id, skipped := "", true
 		abandon := func() error {
 			skipped = true
-			if err := t.unindexConversation(id); err != nil {
+			if err := t.unindexConversation(id, nil); err != nil {
 				return err
 			}
 			_, err := t.exec(`DELETE FROM conversations WHERE id = ?`, id)

@@ -436,14 +436,15 @@ func (s *Store) deleteConversation(ctx context.Context, id string, before int64)
 		return wrap("delete conversation", err)
 	}
 	defer s.beginDeletion()()
-	if err := s.takeFromIndex(ctx, id); err != nil {
+	words, err := s.takeFromIndex(ctx, id)
+	if err != nil {
 		return wrap("delete conversation", err)
 	}
 	return wrap("delete conversation", s.erase(ctx, func(t tx) error {
 		if err := t.get(may, []any{id, before}, &id); err != nil {
 			return found(err)
 		}
-		if err := t.unindexConversation(id); err != nil {
+		if err := t.unindexConversation(id, words); err != nil {
 			return err
 		}
 		if _, err := t.exec(`DELETE FROM response_deltas WHERE response_id IN
@@ -458,21 +459,6 @@ func (s *Store) deleteConversation(ctx context.Context, id string, before int64)
 func (s *Store) beginDeletion() (end func()) {
 	s.deleting.Add(1)
 	return func() { s.deleting.Add(-1) }
-}
-
-// takeFromIndex moves the messages of a conversation from the index to the queue, where they are found until all of it goes.
-// Their words take about 5 ms a message to erase, so it is done in steps, between which others write.
-func (s *Store) takeFromIndex(ctx context.Context, id string) error {
-	for after, more := int64(0), true; more; {
-		err := s.write(ctx, func(t tx) (err error) {
-			after, more, err = t.requeue(id, after)
-			return err
-		})
-		if err != nil {
-			return err
-		}
-	}
-	return nil
 }
 
 // DeleteMessage erases one message. Its row keeps its place, empty, so that branches hold. It returns [store.ErrNotFound]

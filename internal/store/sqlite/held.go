@@ -15,7 +15,8 @@ func (s *Store) HoldConversation(ctx context.Context, id string, hold time.Durat
 		return until, store.ErrNotFound
 	}
 	defer s.beginDeletion()()
-	if err := s.takeFromIndex(ctx, id); err != nil {
+	words, err := s.takeFromIndex(ctx, id)
+	if err != nil {
 		return until, wrap("delete conversation", err)
 	}
 	err = s.write(ctx, func(t tx) error {
@@ -29,7 +30,7 @@ func (s *Store) HoldConversation(ctx context.Context, id string, hold time.Durat
 				return err
 			}
 		}
-		if err := t.unindexConversation(id); err != nil {
+		if err := t.unindexConversation(id, words); err != nil {
 			return err
 		}
 		until = instant(time.Now().Add(hold).UnixMicro())

@@ -254,6 +254,9 @@ func (s *Store) IndexPending(ctx context.Context, limit int) (int, error) {
 	if s.deleting.Load() > 0 { // the next call comes
 		return 0, nil
 	}
+	if err := s.finishRewriting(ctx); err != nil {
+		return 0, wrap("index", err)
+	}
 	if s.unerased.Load() {
 		s.emptyLog(ctx)
 	}
@@ -467,34 +470,63 @@ func (t tx) removeWords(words []string) error {
 	return nil
 }
 
-// unindexAll takes texts out of the index, and the words that only they had. FTS5 has to be told the words again.
+// unindexAll takes texts out of the index, and the words that only they had.
 func (t tx) unindexAll(list []queued) error {
-	seen := map[string]struct{}{}
+	if err := t.unindexTexts(list); err != nil {
+		return err
+	}
+	words, err := t.unused(wordsOf(list))
+	if err == nil {
+		err = t.removeWords(words)
+	}
+	return err
+}
+
+// unindexTexts takes texts out of the index. FTS5 has to be told the words again.
+func (t tx) unindexTexts(list []queued) error {
 	for _, m := range list {
 		var err error
 		if len(m.words) > longWords {
 			_, err = t.exec(`DELETE FROM search_long WHERE n = ?`, m.n)
 		} else if m.words != "" {
 			_, err = t.exec(`INSERT INTO search_index (search_index, rowid, words) VALUES ('delete', ?, ?)`, m.n, m.words)
-			for word := range strings.FieldsSeq(m.words) {
-				seen[word] = struct{}{}
-			}
 		}
 		if err != nil {
 			return err
 		}
 	}
-	var gone []string
-	for word := range seen {
-		var kept bool
-		if err := t.get(`SELECT EXISTS (SELECT 1 FROM search_index WHERE search_index MATCH ?)`, []any{`"` + word + `"`}, &kept); err != nil {
-			return err
+	return nil
+}
+
+// wordsOf are the words of texts that the index can have.
+func wordsOf(list []queued) (words []string) {
+	seen := map[string]struct{}{}
+	for _, m := range list {
+		if len(m.words) > longWords {
+			continue
 		}
-		if !kept {
-			gone = append(gone, word)
+		for word := range strings.FieldsSeq(m.words) {
+			if _, ok := seen[word]; !ok {
+				seen[word] = struct{}{}
+				words = append(words, word)
+			}
 		}
 	}
-	return t.removeWords(gone)
+	return words
+}
+
+// unused are those of words that no text of the index has.
+func (t tx) unused(words []string) (list []string, err error) {
+	for _, word := range words {
+		var used bool
+		if err := t.get(`SELECT EXISTS (SELECT 1 FROM search_index WHERE search_index MATCH ?)`, []any{`"` + word + `"`}, &used); err != nil {
+			return nil, err
+		}
+		if !used {
+			list = append(list, word)
+		}
+	}
+	return list, nil
 }
 
 // indexed selects the messages that are in the index; a condition follows.
@@ -512,8 +544,16 @@ func (t tx) unindex(where string, args ...any) error {
 	return err
 }
 
-// unindexConversation takes what is left of a conversation, and its title, out of the index and the queue.
-func (t tx) unindexConversation(id string) error {
+// unindexConversation takes what is left of a conversation, and its title, out of the index and the queue, and removes words that
+// takeFromIndex has found to be unused, unless they are used again.
+func (t tx) unindexConversation(id string, gone []string) error {
+	gone, err := t.unused(gone)
+	if err == nil {
+		err = t.removeWords(gone)
+	}
+	if err != nil {
+		return err
+	}
 	list, err := collect(t, func(row scanner) (q queued, err error) {
 		err = row.Scan(&q.n, &q.words)
 		q.n, q.words = -q.n, words(q.words)
@@ -531,13 +571,130 @@ func (t tx) unindexConversation(id string) error {
 	return err
 }
 
-// requeue moves some messages of a conversation from the index back to the queue, those after the place after first. It
-// returns the place it got to, and whether there may be more.
-func (t tx) requeue(conversation string, after int64) (int64, bool, error) {
-	const step = 20
+// takeFromIndex moves the messages of a conversation from the index to the queue, where they are found until all of it goes, and
+// returns the words that no text has then: they are to be removed with it. It is done in steps, between which others write.
+//
+// To take a text out of the index at once costs some milliseconds, since each of its words is looked for. Where that would take
+// longer than to write the index anew, the texts are only marked as deleted, and then it is written anew. Until that is done the
+// file says so, and Open goes on with it if the process ends meanwhile.
+func (s *Store) takeFromIndex(ctx context.Context, id string) (unused []string, err error) {
+	var messages, pages int
+	err = s.read(ctx, func(t tx) error {
+		if err := t.get(`SELECT count(*) FROM messages WHERE conversation_id = ? AND status <> 'deleted'`, []any{id}, &messages); err != nil {
+			return err
+		}
+		return t.get(`SELECT count(*) FROM search_index_data`, nil, &pages)
+	})
+	if err != nil {
+		return nil, err
+	}
+	step, anew := 20, messages > 500 && 4*messages > pages
+	if anew {
+		s.rewriting.Lock()
+		defer s.rewriting.Unlock()
+		step = 500
+	}
+	for after, more := int64(0), true; more; {
+		err := s.write(ctx, func(t tx) (err error) {
+			if anew {
+				if err = t.secureDelete(false); err != nil {
+					return err
+				}
+			}
+			if after, more, err = t.requeue(id, after, step); err != nil || !anew {
+				return err
+			}
+			if _, err := t.exec(`PRAGMA user_version = 1`); err != nil {
+				return err
+			}
+			return t.secureDelete(true)
+		})
+		if err != nil {
+			return nil, err
+		}
+	}
+	if anew {
+		if err := s.rewriteIndex(ctx); err != nil {
+			return nil, err
+		}
+	}
+	var words []string
+	seen := map[string]struct{}{}
+	err = s.read(ctx, func(t tx) error {
+		err := t.each(func(row scanner) error {
+			m, err := scanQueued(row)
+			for _, word := range wordsOf([]queued{m}) {
+				if _, ok := seen[word]; !ok {
+					seen[word] = struct{}{}
+					words = append(words, word)
+				}
+			}
+			return err
+		}, `SELECT n, content FROM messages WHERE conversation_id = ? AND status <> 'deleted' AND content <> ''`, id)
+		if err == nil {
+			unused, err = t.unused(words)
+		}
+		return err
+	})
+	return unused, err
+}
+
+// secureDelete says whether what is taken out of the index is erased at once.
+func (t tx) secureDelete(on bool) error {
+	_, err := t.exec(`INSERT INTO search_index (search_index, rank) VALUES ('secure-delete', ?)`, on)
+	return err
+}
+
+// rewriteIndex writes the index anew, without what is marked as deleted, in steps between which others write. The caller holds
+// s.rewriting.
+func (s *Store) rewriteIndex(ctx context.Context) error {
+	pages := -100 // the first step begins to merge everything; the others go on with it
+	for done := false; !done; pages = 100 {
+		err := s.write(ctx, func(t tx) error {
+			var before, after int64
+			if err := t.get(`SELECT total_changes()`, nil, &before); err != nil {
+				return err
+			}
+			if _, err := t.exec(`INSERT INTO search_index (search_index, rank) VALUES ('merge', ?)`, pages); err != nil {
+				return err
+			}
+			if err := t.get(`SELECT total_changes()`, nil, &after); err != nil {
+				return err
+			}
+			if done = after-before < 2; !done { // FTS5's way to say that there was nothing to merge
+				return nil
+			}
+			_, err := t.exec(`PRAGMA user_version = 0`)
+			return err
+		})
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// finishRewriting goes on with what a process that ended had begun.
+func (s *Store) finishRewriting(ctx context.Context) error {
+	var marked int
+	if err := s.read(ctx, func(t tx) error { return t.get(`PRAGMA user_version`, nil, &marked) }); err != nil || marked == 0 {
+		return err
+	}
+	s.rewriting.Lock()
+	defer s.rewriting.Unlock()
+	if err := s.rewriteIndex(ctx); err != nil {
+		return err
+	}
+	s.emptyLog(ctx)
+	return nil
+}
+
+// requeue moves up to step messages of a conversation from the index back to the queue, those after the place after first. It
+// returns the place it got to, and whether there may be more. Their words are left for takeFromIndex.
+func (t tx) requeue(conversation string, after int64, step int) (int64, bool, error) {
 	list, err := collect(t, scanQueued, indexed+`conversation_id = ? AND seq > ? ORDER BY seq LIMIT ?`, conversation, after, step)
 	if err == nil {
-		err = t.unindexAll(list)
+		err = t.unindexTexts(list)
 	}
 	for _, m := range list {
 		if err == nil {

@@ -400,22 +400,111 @@ func TestDeletionErases(t *testing.T) {
 		t.Error(err)
 	}
 	s.Close()
-	files := must[[]string](t)(filepath.Glob(path + "*"))
-	for _, file := range files {
-		data := must[[]byte](t)(os.ReadFile(file))
-		left := map[string]bool{}
-		for _, word := range words {
-			left[word] = true
+	if n := onDisk(t, path, words); n > 0 {
+		t.Errorf("the files hold %d of %d deleted words", n, len(words))
+	}
+}
+
+// A conversation that is too large for its words to be looked for one by one is erased as well.
+func TestALargeDeletionErases(t *testing.T) {
+	s, path := openTest(t)
+	ctx := t.Context()
+	var words, kept []string
+	talk := func(n int, words *[]string) string {
+		id := must[string](t)(s.CreateConversation(ctx, ""))
+		for range n / 100 {
+			var in []store.NewMessage
+			for range 100 {
+				text, w := secret(20)
+				in = append(in, store.NewMessage{Role: "user", Content: text + " common words"})
+				*words = append(*words, w...)
+			}
+			if _, _, err := s.AppendMessages(ctx, store.Append{ConversationID: id, Messages: in}); err != nil {
+				t.Fatal(err)
+			}
 		}
-		n := 0
+		return id
+	}
+	stays := talk(300, &kept)
+	gone := []string{talk(1500, &words), talk(800, &words)}
+	if err := s.DeleteConversation(ctx, gone[0]); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := s.HoldConversation(ctx, gone[1], 0); err != nil {
+		t.Fatal(err)
+	}
+	if n := must[int](t)(s.EraseHeld(ctx)); n != 1 {
+		t.Errorf("%d erased", n)
+	}
+	for _, word := range kept[:50] {
+		if hits := must[store.Hits](t)(s.Search(ctx, store.SearchQuery{Text: word[3:]})).Hits; len(hits) != 1 || hits[0].ConversationID != stays {
+			t.Errorf("%s is found %d times", word, len(hits))
+		}
+	}
+	s.Close()
+	if n := onDisk(t, path, words); n > 0 {
+		t.Errorf("the files hold %d of %d deleted words", n, len(words))
+	}
+}
+
+// onDisk is how many times the files of a closed database hold words that secret made.
+func onDisk(t *testing.T, path string, words []string) (n int) {
+	t.Helper()
+	left := map[string]bool{}
+	for _, word := range words {
+		left[word] = true
+	}
+	for _, file := range must[[]string](t)(filepath.Glob(path + "*")) {
+		data := must[[]byte](t)(os.ReadFile(file))
 		for i := range data { // one pass: every word begins with q and has 17 bytes
 			if data[i] == 'q' && i+17 <= len(data) && left[string(data[i:i+17])] {
 				n++
 			}
 		}
-		if n > 0 {
-			t.Errorf("%s holds %d of %d deleted words", filepath.Base(file), n, len(words))
+	}
+	return n
+}
+
+// What a process had only marked as deleted in the index when it ended is gone once the file is open again.
+func TestALargeDeletionThatWasCutOff(t *testing.T) {
+	s, path := openTest(t)
+	ctx := t.Context()
+	id := must[string](t)(s.CreateConversation(ctx, ""))
+	var words []string
+	for range 50 {
+		text, w := secret(10)
+		must[string](t)(s.AddMessage(ctx, id, "user", text))
+		words = append(words, w...)
+	}
+	err := s.write(ctx, func(t tx) error { // a step of takeFromIndex
+		if err := t.secureDelete(false); err != nil {
+			return err
 		}
+		if _, _, err := t.requeue(id, 0, 100); err != nil {
+			return err
+		}
+		if _, err := t.exec(`PRAGMA user_version = 1`); err != nil {
+			return err
+		}
+		return t.secureDelete(true)
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	s.Close()
+	marked := onDisk(t, path, words)
+	if s, err = Open(ctx, path); err != nil {
+		t.Fatal(err)
+	}
+	if hits := must[store.Hits](t)(s.Search(ctx, store.SearchQuery{Text: words[0]})).Hits; len(hits) != 1 {
+		t.Errorf("it is found %d times while it is there", len(hits))
+	}
+	if err := s.DeleteConversation(ctx, id); err != nil {
+		t.Fatal(err)
+	}
+	s.Close()
+	if n := onDisk(t, path, words); n > 0 || marked < 2*len(words) {
+		t.Errorf("the files held %d words and hold %d", marked, n)
 	}
 }
 

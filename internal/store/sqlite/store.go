@@ -44,8 +44,9 @@ type Store struct {
 	writer, readers *pool // writer is nil in a store for reading only
 	close           func()
 
-	unerased atomic.Bool  // the write-ahead log still holds what was deleted
-	deleting atomic.Int32 // deletions that have messages in the queue on their way out
+	unerased  atomic.Bool  // the write-ahead log still holds what was deleted
+	rewriting sync.Mutex   // held while what is deleted is only marked in the index
+	deleting  atomic.Int32 // deletions that have messages in the queue on their way out
 }
 
 // Open opens the record in the file path for reading and writing, makes it and its directory if they are not there, and
@@ -118,6 +119,9 @@ func open(ctx context.Context, path string, write bool) (_ *Store, err error) {
 	err = s.read(ctx, func(t tx) error {
 		return errors.Join(t.known(), t.get(`SELECT sqlite_version()`, nil, &version))
 	})
+	if err == nil && write {
+		err = s.finishRewriting(ctx)
+	}
 	s.info = store.Info{Engine: "SQLite " + version, Detail: path}
 	return s, err
 }
