@@ -373,6 +373,86 @@ func TestEightTabs(t *testing.T) {
 	}
 }
 
+// What waits in a tab that is not seen is sent, and the tab holds no stream for it.
+func TestAHiddenTabSendsWhatWaits(t *testing.T) {
+	s := newServer(t, testrecord.SQLite(t), "", "")
+	var streams atomic.Int32
+	s.between(func(w http.ResponseWriter, r *http.Request, next http.Handler) {
+		if strings.Contains(r.Header.Get("Accept"), "event-stream") {
+			streams.Add(1)
+			defer streams.Add(-1)
+		}
+		next.ServeHTTP(w, r)
+	})
+	one, two := llmtest.NewGate(), llmtest.NewGate()
+	s.model.Script(llmtest.Step{Text: "So far."}, llmtest.Step{Gate: one, Text: " The end."})
+	s.model.Script(llmtest.Step{Text: "So good."}, llmtest.Step{Gate: two, Text: " All."})
+	b := browser(t)()
+	b.open(s.url("/"))
+	b.send("First")
+	b.waitText("So far.")
+	b.insertInBox("Second")
+	b.enterNow("0")
+	b.show(false)
+	one.Open()
+	<-two.Reached()
+	b.waitText("Second")
+	b.wait(box + ".value === ''")
+	for streams.Load() > 0 { // the browser has let go of it
+		b.text("0")
+	}
+	two.Open()
+	b.waitText("So good. All.")
+	b.wait("document.title.startsWith('● First')")
+	b.show(true)
+	b.settled(4)
+	b.says(2, "Second")
+	b.wait("document.title.startsWith('First')")
+}
+
+// A question that is sent while its conversation is still being loaded stands after what was said before, once.
+func TestAQuestionBeforeTheConversationIsThere(t *testing.T) {
+	widths(t, func(t *testing.T, b *tab) {
+		s := newServer(t, testrecord.SQLite(t), "", "")
+		id := s.conversation("The NAS")
+		for i, text := range []string{"Is it RAIDZ?", "Yes."} {
+			if _, err := s.record.AddMessage(t.Context(), id, []string{"user", "assistant"}[i], text); err != nil {
+				t.Fatal(err)
+			}
+		}
+		var asked atomic.Bool
+		answered := make(chan struct{})
+		s.between(func(w http.ResponseWriter, r *http.Request, next http.Handler) {
+			switch {
+			case asks(r):
+				next.ServeHTTP(w, r)
+				if !asked.Swap(true) {
+					close(answered)
+				}
+			case strings.Contains(r.URL.Path, "/items"):
+				select {
+				case <-answered:
+					next.ServeHTTP(w, r)
+				case <-r.Context().Done():
+				}
+			default:
+				next.ServeHTTP(w, r)
+			}
+		})
+		b.open(s.url("/c/conv_" + id))
+		b.wait(box)
+		b.ready()
+		b.insertInBox("Of how many disks?")
+		b.enterNow("0")
+		b.settled(4)
+		for i, text := range []string{"Is it RAIDZ?", "Yes.", "Of how many disks?", "ok"} {
+			b.says(i, text)
+		}
+		b.wait("document.querySelectorAll('[data-do=edit]').length === 2")
+		b.settled(4)
+	})
+}
+
 func TestALostServerAndANewerOne(t *testing.T) {
 	widths(t, func(t *testing.T, b *tab) {
 		s := newServer(t, testrecord.SQLite(t), "", "")

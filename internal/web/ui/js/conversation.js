@@ -159,7 +159,9 @@ export class Conversation {
       this.host.opened(info);
       const items = page.data.slice().reverse();
       const running = this.running(info, items);
-      this.thread.append(...this.elements(items, running));
+      // A question that was sent meanwhile, and its reply, stand there already.
+      const others = items.filter((item) => this.nameless(item) === null);
+      this.thread.prepend(...this.elements(others, running));
       this.before = page.has_more ? page.last_id : null;
       await this.restoreOutgoing(items);
       if (signal.aborted) return;
@@ -685,6 +687,7 @@ export class Conversation {
       return true;
     };
     if (started) take(started.first);
+    if (document.hidden) this.hide();
     for (let stream = started?.events; !signal.aborted; stream = undefined) {
       try {
         // A hidden page holds no connection; it goes on when it is seen again, or when all is there.
