@@ -697,3 +697,73 @@ func TestRowsOfAnOverlappingFlushAreErased(t *testing.T) {
 		}
 	}
 }
+
+// What an older version of the program indexed, or goes on indexing beside this one, is found by parts of words once it was
+// indexed anew, and by words all along.
+func TestWhatAnOlderVersionIndexed(t *testing.T) {
+	ctx := t.Context()
+	dsn := testpg.Schema(t, testpg.URL(t))
+	conn := connect(t, dsn)
+	migrations, err := store.ReadMigrations(os.DirFS("."), "migrations")
+	if err != nil {
+		t.Fatal(err)
+	}
+	exec := func(sql string, args ...any) {
+		t.Helper()
+		if _, err := conn.Exec(ctx, sql, args...); err != nil {
+			t.Fatal(err)
+		}
+	}
+	exec(`CREATE TABLE schema_migrations (version INTEGER PRIMARY KEY, name TEXT NOT NULL, checksum TEXT NOT NULL, applied_at TIMESTAMPTZ NOT NULL DEFAULT now())`)
+	for _, m := range migrations[:3] {
+		if _, err := conn.Exec(ctx, m.SQL, pgx.QueryExecModeSimpleProtocol); err != nil {
+			t.Fatal(err)
+		}
+		exec(`INSERT INTO schema_migrations (version, name, checksum) VALUES ($1, $2, $3)`, m.Version, m.Name, m.Checksum)
+	}
+	id, unlisted := store.NewID(), store.NewID()
+	exec(`INSERT INTO conversations (id, title, head, message_count, listed) VALUES ($1, 'The oldtitle', 4, 4, true), ($2, '', 1, 1, false)`, id, unlisted)
+	old := func(conversation, content string, seq int) {
+		t.Helper()
+		exec(`WITH m AS (INSERT INTO messages (conversation_id, role, content, seq) VALUES ($1, 'user', $2, $3) RETURNING *)
+			INSERT INTO search_index (conversation_id, message_id, chunk, created_at, words)
+			SELECT conversation_id, id, n, created_at, array_to_tsvector(CASE n WHEN 0 THEN $4 ELSE ARRAY['second'] END) FROM m, generate_series(0, 1) n`,
+			conversation, content, seq, store.IndexWords(content))
+	}
+	old(id, "mounted nvsda12 (ok)", 1)
+	exec(`WITH m AS (INSERT INTO messages (conversation_id, role, content, seq) VALUES ($1, 'user', 'waits for xsda1', 2) RETURNING id)
+		INSERT INTO search_queue (message_id) SELECT id FROM m`, id)
+	old(unlisted, "unlisted nvsda12", 1)
+
+	s := openStore(t, dsn)
+	found := func(when, text string, n int) {
+		t.Helper()
+		if page, err := s.Search(ctx, store.SearchQuery{Text: text}); err != nil || len(page.Hits) != n {
+			t.Errorf("%s %q finds %d, want %d, %v", when, text, len(page.Hits), n, err)
+		}
+	}
+	drain := func() {
+		t.Helper()
+		for n := 1; n > 0; {
+			if n, err = s.IndexPending(ctx, 1); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	found("after the upgrade", "mounted", 1)
+	found("after the upgrade", "waits xsda", 1)
+	found("after the upgrade", "ldtitl", 1)
+	drain()
+	found("indexed anew", "sda1", 2)
+	found("indexed anew", "ldtitl", 1)
+	old(id, "beside this one: ysda1", 3)
+	drain()
+	found("with an older server beside it", "sda1", 3)
+	var left, words int
+	if err := conn.QueryRow(ctx, `SELECT (SELECT count(*) FROM search_index WHERE version = 0 AND chunk = 0), (SELECT count(*) FROM search_words WHERE word LIKE '%sda1%')`).Scan(&left, &words); err != nil || left != 0 || words != 3 {
+		t.Errorf("%d rows are old, %d words, %v", left, words, err)
+	}
+	if list, err := s.Unindexed(ctx, 10); err != nil || len(list) != 0 {
+		t.Errorf("not in the index: %+v, %v", list, err)
+	}
+}

@@ -3,6 +3,7 @@ package sqlite
 import (
 	"bytes"
 	"context"
+	"database/sql"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -690,4 +691,64 @@ func TestNoScans(t *testing.T) {
 func nulls(query string) []any {
 	n := strings.Count(query, "?")
 	return make([]any, n)
+}
+
+// A file of an older version has another index: all of it is found by parts of words once it was indexed anew.
+func TestUpgradeOfTheIndex(t *testing.T) {
+	ctx := t.Context()
+	path := filepath.Join(t.TempDir(), "hwlab.db")
+	db := must[*sql.DB](t)(sql.Open("sqlite", path))
+	exec := func(query string, args ...any) {
+		t.Helper()
+		if _, err := db.Exec(query, args...); err != nil {
+			t.Fatal(err)
+		}
+	}
+	exec(`CREATE TABLE schema_migrations (version INTEGER PRIMARY KEY, name TEXT NOT NULL, checksum TEXT NOT NULL, applied_at INTEGER NOT NULL) STRICT`)
+	for _, m := range must[[]store.Migration](t)(store.ReadMigrations(os.DirFS("."), "migrations"))[:3] {
+		exec(m.SQL)
+		exec(`INSERT INTO schema_migrations (version, name, checksum, applied_at) VALUES (?, ?, ?, 0)`, m.Version, m.Name, m.Checksum)
+	}
+	id := store.NewID()
+	exec(`INSERT INTO conversations (id, title, head, message_count) VALUES (?, 'The oldtitle', 2, 2)`, id)
+	for i, text := range []string{"mounted nvsda12", "other xsda1"} {
+		exec(`INSERT INTO messages (n, id, conversation_id, role, content, seq) VALUES (?, ?, ?, 'user', ?, ?)`, i+1, store.NewID(), id, text, i+1)
+		exec(`INSERT INTO search_index (rowid, words) VALUES (?, ?)`, i+1, words(text))
+	}
+	if err := db.Close(); err != nil {
+		t.Fatal(err)
+	}
+	s := must[*Store](t)(Open(ctx, path))
+	t.Cleanup(s.Close)
+	find := func(text string, want int) {
+		t.Helper()
+		if hits := must[store.Hits](t)(s.Search(ctx, store.SearchQuery{Text: text})).Hits; len(hits) != want {
+			t.Errorf("%q finds %d, want %d", text, len(hits), want)
+		}
+	}
+	for range 2 { // before and after
+		find("sda1", 2)
+		find("ount", 1)
+		find("ldtitl", 1)
+		for n := 1; n > 0; {
+			n = must[int](t)(s.IndexPending(ctx, 1))
+		}
+	}
+	if err := s.DeleteConversation(ctx, id); err != nil {
+		t.Fatal(err)
+	}
+	find("sda1", 0)
+	err := s.write(ctx, func(t tx) error {
+		var blocks string
+		if _, err := t.exec(`INSERT INTO search_index (search_index) VALUES ('integrity-check')`); err != nil {
+			return err
+		}
+		if err := t.get(`SELECT group_concat(words) FROM search_words`, nil, &blocks); err != nil || strings.Trim(blocks, " ") != "" {
+			return fmt.Errorf("the list of words holds %q, %w", strings.Fields(blocks), err)
+		}
+		return nil
+	})
+	if err != nil {
+		t.Error(err)
+	}
 }
