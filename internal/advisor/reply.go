@@ -190,6 +190,9 @@ func (a *Advisor) request(r *reply) (llm.Request, *dialogue, error) {
 	request := llm.Request{Model: r.Model, Tools: q.Tools, ToolChoice: q.ToolChoice, ParallelToolCalls: q.ParallelToolCalls, Format: q.Format,
 		ReasoningEffort: q.ReasoningEffort, Verbosity: q.Verbosity, Temperature: q.Temperature, TopP: q.TopP,
 		PresencePenalty: q.PresencePenalty, FrequencyPenalty: q.FrequencyPenalty, MaxOutputTokens: q.MaxOutputTokens}
+	if r.log != nil {
+		request.Pace = func() { r.log.pace(r.ctx) }
+	}
 	notes, err := a.Notes.Read(r.ctx)
 	if err != nil {
 		a.Log.Warn("answering without the lab's notes", "error", err)

@@ -147,6 +147,9 @@ func (c *Client) Stream(ctx context.Context, req Request) iter.Seq2[Delta, error
 			return
 		}
 		defer resp.Body.Close()
+		if req.Pace != nil {
+			resp.Body = paced{resp.Body, req.Pace}
+		}
 		for delta, err := range c.read(resp) {
 			if err != nil {
 				var known *Error
@@ -161,6 +164,17 @@ func (c *Client) Stream(ctx context.Context, req Request) iter.Seq2[Delta, error
 			}
 		}
 	}
+}
+
+// paced is a body that is read when it is time to.
+type paced struct {
+	io.ReadCloser
+	pace func()
+}
+
+func (p paced) Read(b []byte) (int, error) {
+	p.pace()
+	return p.ReadCloser.Read(b)
 }
 
 // read gives what is in an answer with status 200, whatever form it has.

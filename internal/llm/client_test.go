@@ -723,3 +723,27 @@ func TestATooLongConversationIsToldByItsCode(t *testing.T) {
 		})
 	}
 }
+
+// After a pace nearly all is read that has come, though it is more than one read of the connection gives.
+func TestAPacedAnswerIsReadInFewPaces(t *testing.T) {
+	const words = 300 // 30 kB, in chunks of their own
+	said := make(chan struct{})
+	client := serve(t, func(w http.ResponseWriter, r *http.Request) {
+		for range words {
+			io.WriteString(w, hello+"\n\n")
+			http.NewResponseController(w).Flush()
+		}
+		io.WriteString(w, events(stop, done))
+		http.NewResponseController(w).Flush()
+		close(said)
+	})
+	paces := 0
+	request := ask("hi")
+	request.Pace = func() {
+		paces++
+		<-said
+	}
+	if got := collect(t, client, request); got.err != nil || got.text != strings.Repeat("Hello", words) || paces < 1 || paces > words/20 {
+		t.Errorf("%d bytes of text in %d paces, %v", len(got.text), paces, got.err)
+	}
+}

@@ -108,6 +108,10 @@ type Request struct {
 	PresencePenalty   *float64
 	FrequencyPenalty  *float64
 	MaxOutputTokens   *int
+
+	// Pace is called before more of the answer is read from its server, once all that had come was yielded: while it waits, the
+	// network collects. nil is for no wait.
+	Pace func()
 }
 
 // Delta is one step of a reply. Any of its parts may be empty, not all of them.
