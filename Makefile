@@ -25,7 +25,7 @@ FUZZTIME  ?= 1m
 # make bench BENCH=Append BENCHTIME=2000x BENCHPKG=./internal/store/sqlite, or BENCH=Answer BENCHPKG=./cmd/hwlab
 BENCH     ?= .
 BENCHTIME ?= 1x
-BENCHPKG  ?= ./internal/store ./cmd/hwlab
+BENCHPKG  ?= ./internal/store ./internal/web ./cmd/hwlab
 
 .NOTPARALLEL:
 .PHONY: build run test test-short chaos fuzz test-deps lint bench clean

@@ -31,14 +31,12 @@ func TestReloadsLoseNothing(t *testing.T) {
 		// The reply comes in pieces of any length, each as soon as the page has shown the last.
 		var steps []llmtest.Step
 		var gates []*llmtest.Gate
-		var ends []int
 		for at := 0; at < len(text); {
 			n := min(1+random.IntN(160), len(text)-at)
 			gate := llmtest.NewGate()
 			gates = append(gates, gate)
 			steps = append(steps, llmtest.Step{Gate: gate, Text: text[at : at+n]})
 			at += n
-			ends = append(ends, at)
 		}
 		last := llmtest.NewGate()
 		s.model.Script(append(steps, llmtest.Step{Gate: last, Finish: "stop"})...)
@@ -184,7 +182,7 @@ var attacks = []string{
 	`<a href="javascript:window.hit=1" autofocus>x</a>`, `<template><script>window.hit=1</script></template>`, `<x onpointerover=window.hit=1 onanimationstart=window.hit=1>x</x>`,
 	`<!--><img src=x onerror=window.hit=1>-->`, `<![CDATA[<img src=x onerror=window.hit=1>]]>`, `<?xml-stylesheet href="javascript:window.hit=1"?>`,
 	`[link](javascript:window.hit=1)`, `[link](JaVaScRiPt:window.hit=1)`, "[link](java\tscript:window.hit=1)", `[link](&#106;avascript:window.hit=1)`, `[link](javascript&colon;window.hit=1)`,
-	`[link](data:text/html,<script>opener.hit=1</script>)`, `[link](vbscript:msgbox)`, `[link](file:///etc/passwd)`, `[link](javascript:window.hit=1)`, `<javascript:window.hit=1>`,
+	`[link](data:text/html,<script>opener.hit=1</script>)`, `[link](vbscript:msgbox)`, `[link](file:///etc/passwd)`, `[link](` + "\x01" + `javascript:window.hit=1)`, `<javascript:window.hit=1>`,
 	`![picture](http://198.51.100.1/track.png)`, `![picture](//198.51.100.1/track.png "x")`, `![x](x"onerror="window.hit=1)`, `[x](http://a.test/"onmouseover="window.hit=1)`,
 	"[ref]\n\n[ref]: javascript:window.hit=1", "![ref2]\n\n[ref2]: http://198.51.100.1/r.png", "```html\n<script>window.hit=1</script><img src=http://198.51.100.1/c.png>\n```",
 	"```\"><img src=x onerror=window.hit=1>\nx\n```", "`<img src=x onerror=window.hit=1>`", "| <img src=x onerror=window.hit=1> | b |\n|---|---|\n| <svg onload=window.hit=1> | [x](javascript:window.hit=1) |",

@@ -37,7 +37,7 @@ func TestMain(m *testing.M) { testpg.Main(m) }
 
 // server is all of hwlab in this process, with a scripted model.
 type server struct {
-	t      *testing.T
+	t      testing.TB
 	record testrecord.Record
 	id     string
 	notes  *lab.Lab
@@ -58,7 +58,7 @@ func (s *server) between(f func(w http.ResponseWriter, r *http.Request, next htt
 }
 
 // newServer serves an empty record. With a password it is reached as lab.test too, as from another machine.
-func newServer(t *testing.T, record testrecord.Record, password, labDir string) *server {
+func newServer(t testing.TB, record testrecord.Record, password, labDir string) *server {
 	s := &server{t: t, record: record, id: store.NewID(), notes: lab.New(labDir, 0), model: llmtest.New("test-model"), pass: password, addr: "127.0.0.1:0"}
 	s.between(nil)
 	s.start()
@@ -70,6 +70,10 @@ func newServer(t *testing.T, record testrecord.Record, password, labDir string) 
 func (s *server) start() {
 	s.t.Helper()
 	log := slog.New(slog.NewTextHandler(s.t.Output(), nil))
+	_, measured := s.t.(*testing.B)
+	if measured {
+		log = slog.New(slog.DiscardHandler)
+	}
 	offline := llm.NewOffline(log, advisor.NotesLibrary{Notes: s.notes}, advisor.ConversationLibrary{Record: s.record})
 	models := llm.NewCatalog(llm.CatalogConfig{Sources: []llm.Source{{Name: "Ollama", BaseURL: "http://127.0.0.1:11434/v1", Provider: s.model}}, Offline: offline, Log: log,
 		TTL: time.Millisecond})
@@ -83,7 +87,10 @@ func (s *server) start() {
 		s.t.Fatal(err)
 	}
 	s.addr = listener.Addr().String()
-	all := apitest.Handler(s.t, web.New(web.Config{API: v1, Password: s.pass}))
+	all := web.New(web.Config{API: v1, Password: s.pass})
+	if !measured {
+		all = apitest.Handler(s.t, all)
+	}
 	server := &http.Server{Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { (*s.way.Load())(w, r, all) }), ErrorLog: slog.NewLogLogger(log.Handler(), slog.LevelInfo)}
 	served := make(chan error, 1)
 	go func() { served <- server.Serve(listener) }()
@@ -111,12 +118,12 @@ func (s *server) lan(path string) string {
 
 // tab is a tab of a browser with a profile of its own.
 type tab struct {
-	t   *testing.T
+	t   testing.TB
 	ctx context.Context
 }
 
 // browser is started once for each test.
-func browser(t *testing.T) func() *tab {
+func browser(t testing.TB) func() *tab {
 	t.Helper()
 	path := ""
 	for _, name := range []string{"headless_shell", "headless-shell", "chromium", "chromium-browser", "google-chrome", "google-chrome-stable"} {
@@ -141,10 +148,18 @@ func browser(t *testing.T) func() *tab {
 	return func() *tab {
 		ctx, cancel := chromedp.NewContext(first, chromedp.WithNewBrowserContext())
 		t.Cleanup(cancel)
-		ctx, cancel = context.WithTimeout(ctx, time.Minute)
+		ctx, cancel = context.WithTimeout(ctx, 3*patience(t))
 		t.Cleanup(cancel)
 		return &tab{t, ctx}
 	}
+}
+
+// patience is how long a test waits for what must come; what is measured may take its time.
+func patience(t testing.TB) time.Duration {
+	if _, measured := t.(*testing.B); measured {
+		return 5 * time.Minute
+	}
+	return 20 * time.Second
 }
 
 func (b *tab) do(actions ...chromedp.Action[chromedp.Void]) {
@@ -172,7 +187,7 @@ func (b *tab) text(expression string) string {
 // wait waits until a JavaScript expression is true, over navigations too.
 func (b *tab) wait(expression string) {
 	b.t.Helper()
-	deadline := time.NewTimer(20 * time.Second)
+	deadline := time.NewTimer(patience(b.t))
 	defer deadline.Stop()
 	look := time.NewTicker(20 * time.Millisecond)
 	defer look.Stop()
@@ -184,7 +199,7 @@ func (b *tab) wait(expression string) {
 		case <-look.C:
 		case <-deadline.C:
 			body, _ := chromedp.Run(b.ctx, chromedp.Evaluate[string]("document.body.innerText"))
-			b.t.Fatalf("not so within 20 s: %s\nthe page is:\n%s", expression, body)
+			b.t.Fatalf("not so in time: %s\nthe page is:\n%s", expression, body)
 		}
 	}
 }

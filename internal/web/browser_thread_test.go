@@ -29,6 +29,7 @@ var growing = []string{
 	"```\nplain fence\n\n\n  indented\n```\n\n~~~yaml\na: ``` b\n~~~\n\n````md\n```sh\nls\n```\n````\nEnd",
 	"- step\n  ```bash\n  zfs list\n\n  zfs get all\n  ```\n- next\n\n      indented code\n",
 	"| a | b |\n|---|:-:|\n| 1 | 2 |\n| `x|y` | **3** |\n| only\n\nA | bar in a sentence.\n\na | b\n--|--\n1 | 2\n",
+	"| a | b | c |\n|---|---|---|\n| 1 | 2 | 3 |\n| 4 | 5 |\n|6|7|8|9|\n| `a\\|b` | **c** | d |\n\nAfter.\n\n|x|\n|-|\n|1|\n|2|\nnot a row?\n\n# End",
 	"# One\n\n## Two ##\n\n#hashtag\n\n###### Six\n",
 	"Use <details> or ssh root@<host>, 5 < 6 && 7 > 3, &amp; &nbsp;x, C:\\dir\\*, \\*not\\*.",
 	"[ref]: http://example.test/ \"t\"\n\nA [ref] and [ref][] and ![pic](http://example.test/x.png).\n",

@@ -6,13 +6,18 @@
 package web
 
 import (
+	"bytes"
+	"compress/gzip"
 	"crypto/sha256"
 	"encoding/hex"
 	"fmt"
 	"io/fs"
 	"net"
 	"net/http"
+	"path"
 	"strings"
+	"sync"
+	"time"
 
 	"git.georgsen.dk/hwlab/internal/api"
 	"git.georgsen.dk/hwlab/internal/web/ui"
@@ -44,11 +49,19 @@ func New(cfg Config) http.Handler {
 func routes(cfg Config) map[string]http.Handler {
 	door := newDoor(cfg.Password)
 	files := http.StripPrefix("/ui/", http.FileServerFS(ui.Files()))
-	etag := `"` + fingerprint(ui.Files()) + `"`
+	etag := `W/"` + fingerprint(ui.Files()) + `"`
+	small := sync.OnceValue(func() map[string][]byte { return compressed(ui.Files()) })
 	static := func(w http.ResponseWriter, r *http.Request) {
 		// The files have no times; this is what lets a browser keep them and notice a new build.
 		w.Header().Set("Cache-Control", "no-cache")
 		w.Header().Set("ETag", etag)
+		w.Header().Set("Vary", "Accept-Encoding")
+		name := r.PathValue("file")
+		if text := small()[name]; text != nil && strings.Contains(r.Header.Get("Accept-Encoding"), "gzip") {
+			w.Header().Set("Content-Encoding", "gzip")
+			http.ServeContent(w, r, name, time.Time{}, bytes.NewReader(text))
+			return
+		}
 		files.ServeHTTP(w, r)
 	}
 	page := func(name string) http.HandlerFunc {
@@ -121,6 +134,24 @@ func CheckListen(address, password string) error {
 		return fmt.Errorf("HWLAB_LISTEN: %s is reachable from other machines; set HWLAB_PASSWORD first, or listen on 127.0.0.1", address)
 	}
 	return nil
+}
+
+// compressed are the files of text, for slow lines.
+func compressed(files fs.FS) map[string][]byte {
+	small := map[string][]byte{}
+	fs.WalkDir(files, ".", func(name string, d fs.DirEntry, err error) error {
+		if ext := path.Ext(name); err != nil || d.IsDir() || ext != ".js" && ext != ".css" && ext != ".svg" {
+			return err
+		}
+		text, err := fs.ReadFile(files, name)
+		var out bytes.Buffer
+		w := gzip.NewWriter(&out)
+		w.Write(text)
+		w.Close()
+		small[name] = out.Bytes()
+		return err
+	})
+	return small
 }
 
 // fingerprint is a hash of all files' names and contents.

@@ -1,6 +1,7 @@
 package web_test
 
 import (
+	"compress/gzip"
 	"io"
 	"net/http"
 	"net/http/httptest"
@@ -197,6 +198,28 @@ func TestCheckListen(t *testing.T) {
 		}
 		if err := web.CheckListen(address, "secret"); (err == nil) != (address != "8080") {
 			t.Errorf("with a password %s: %v", address, err)
+		}
+	}
+}
+
+func TestThePageIsSentCompressed(t *testing.T) {
+	for _, name := range []string{"/ui/lib/highlight/highlight.js", "/ui/css/app.css", "/ui/icon.svg"} {
+		plain, want := send(t, "", request{path: name})
+		answer, body := send(t, "", request{path: name, header: map[string]string{"Accept-Encoding": "gzip, deflate"}})
+		if answer.Header.Get("Content-Encoding") != "gzip" || answer.Header.Get("Vary") != "Accept-Encoding" || answer.Header.Get("Content-Type") != plain.Header.Get("Content-Type") {
+			t.Errorf("%s has the headers %v", name, answer.Header)
+			continue
+		}
+		r, err := gzip.NewReader(strings.NewReader(body))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got, err := io.ReadAll(r); err != nil || string(got) != want {
+			t.Errorf("%s is another text compressed: %v", name, err)
+		}
+		again, _ := send(t, "", request{path: name, header: map[string]string{"Accept-Encoding": "gzip", "If-None-Match": plain.Header.Get("ETag")}})
+		if again.StatusCode != http.StatusNotModified {
+			t.Errorf("%s, which the browser has, is sent again: %s", name, again.Status)
 		}
 	}
 }

@@ -22,6 +22,7 @@ import { closeInline, heldLength } from "./hold.js";
  * @property {Node} node
  * @property {Shown[]} inner
  * @property {Shown[][]} rows of a table, the first its head
+ * @property {number} before how many rows stand between the head and the next
  */
 
 /** Formulas are shown as they were written: Markdown would take their marks away. */
@@ -78,6 +79,8 @@ export class Markdown {
     this.text = "";
     /** Where the text that is read anew begins. */
     this.from = 0;
+    /** The first lines of the table that is written, of which only the last row is read anew. */
+    this.head = "";
     /** @type {Record<string, unknown>} what the link definitions before that name */
     this.links = {};
     /** @type {Shown[]} blocks from there on */
@@ -103,6 +106,7 @@ export class Markdown {
       // Not what was streamed: the record is right.
       this.text = text.replace(/\r\n?/g, "\n");
       this.from = 0;
+      this.head = "";
       this.links = {};
       this.shown = [];
       this.element.replaceChildren();
@@ -114,7 +118,7 @@ export class Markdown {
   render() {
     cancelAnimationFrame(this.frame);
     this.frame = 0;
-    let text = this.text.slice(this.from);
+    let text = this.head + this.text.slice(this.from);
     if (!this.done) {
       const held = heldLength(text);
       if (held > 0) text = text.slice(0, -held);
@@ -135,12 +139,32 @@ export class Markdown {
    */
   settle(text, tokens, links) {
     const last = tokens.findLastIndex(isBlock);
-    if (last < 1) return;
-    const raw = tokens.slice(0, last).map((token) => token.raw).join("");
-    if (!text.startsWith(raw)) return;
-    this.from += raw.length;
-    this.links = links;
-    this.shown = this.shown.slice(-1);
+    if (last > 0) {
+      const raw = tokens.slice(0, last).map((token) => token.raw).join("");
+      if (!text.startsWith(raw)) return;
+      this.from += raw.length - this.head.length;
+      this.head = "";
+      this.links = links;
+      this.shown = this.shown.slice(-1);
+    }
+    const [block] = this.shown;
+    if (block?.kind === "table" && text.startsWith(tokens[last].raw, text.length - tokens[last].raw.length)) this.settleRows(block, tokens[last].raw);
+  }
+
+  /**
+   * Lets go of the rows of a table but the last.
+   * @param {Shown} table
+   * @param {string} raw
+   */
+  settleRows(table, raw) {
+    const lines = raw.trimEnd().split("\n");
+    const rows = lines.slice(2, -1);
+    if (rows.length === 0 || table.rows.length !== lines.length - 1) return;
+    const head = `${lines[0]}\n${lines[1]}\n`;
+    this.from += head.length - this.head.length + rows.join("\n").length + 1;
+    this.head = head;
+    table.before += rows.length;
+    table.rows = [table.rows[0], table.rows[table.rows.length - 1]];
   }
 }
 
@@ -217,7 +241,7 @@ function kindOf(token) {
  */
 function make(token) {
   const kind = kindOf(token);
-  return { kind, raw: "", open: false, node: emptyNode(kind, token), inner: [], rows: [] };
+  return { kind, raw: "", open: false, node: emptyNode(kind, token), inner: [], rows: [], before: 0 };
 }
 
 /**
@@ -481,7 +505,7 @@ function updateTable(shown, token) {
   const rows = [token.header ?? [], ...(token.rows ?? [])];
   rows.forEach((cells, i) => {
     const section = /** @type {HTMLElement} */ (i === 0 ? table.tHead : table.tBodies[0]);
-    let row = /** @type {HTMLElement | undefined} */ (section.children[i === 0 ? 0 : i - 1]);
+    let row = /** @type {HTMLElement | undefined} */ (section.children[i === 0 ? 0 : shown.before + i - 1]);
     row ??= section.appendChild(h("tr"));
     shown.rows[i] ??= [];
     cells.forEach((cell, j) => {
@@ -495,6 +519,7 @@ function updateTable(shown, token) {
         node: row.appendChild(h(i === 0 ? "th" : "td", { class: align && "align-" + align })),
         inner: [],
         rows: [],
+        before: 0,
       };
       unlessSelected(made.node, () => (made.inner = reconcile(made.node, made.inner, cell.tokens, false)));
       made.raw = cell.text;
