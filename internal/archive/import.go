@@ -3,6 +3,7 @@ package archive
 import (
 	"bufio"
 	"bytes"
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -50,17 +51,98 @@ func (e *badError) Error() string { return e.what }
 
 func bad(format string, args ...any) error { return &badError{fmt.Sprintf(format, args...)} }
 
-// errStopped says that who takes the rows wants no more.
-var errStopped = errors.New("stopped")
-
 // taken is a conversation that was given to a record.
 type taken struct {
 	place string
 	end   ending
 }
 
+// step is a row that an origin gave or, with over, what came of the conversation whose rows those before it were.
+type step struct {
+	row  store.ArchiveRow
+	size int
+
+	over bool
+	taken
+	err error
+}
+
+// A chunk is as many steps, or bytes of rows.
+const (
+	chunkSteps = 2000
+	chunkBytes = 2 << 20
+)
+
+// readAhead checks what an origin gives while what it gave before is being written. The chunks end with the origin, with an error
+// that damages more than a conversation, or with ctx.
+func readAhead(ctx context.Context, from origin) <-chan []step {
+	chunks := make(chan []step)
+	go func() {
+		defer close(chunks)
+		var chunk []step
+		size, e := 0, newEncoder()
+		send := func() error {
+			select {
+			case chunks <- chunk:
+				chunk, size = nil, 0
+				return nil
+			case <-ctx.Done():
+				return ctx.Err()
+			}
+		}
+		for {
+			s, given := step{over: true}, false
+			var check checker
+			s.place, s.err = from.next(func(r store.ArchiveRow) error {
+				if err := check.row(r); err != nil {
+					return err
+				}
+				text, err := e.row(r)
+				if err != nil {
+					return err
+				}
+				given = true
+				chunk, size = append(chunk, step{row: r, size: len(text)}), size+len(text)
+				if len(chunk) < chunkSteps && size < chunkBytes {
+					return nil
+				}
+				return send()
+			})
+			if s.err == nil && given {
+				s.err, s.end = check.done(), e.ending()
+			}
+			chunk = append(chunk, s)
+			var damage *badError
+			if last := s.err != nil && !errors.As(s.err, &damage); last || len(chunk) >= chunkSteps {
+				if send() != nil || last {
+					return
+				}
+			}
+		}
+	}()
+	return chunks
+}
+
 // take restores what an origin gives, in batches.
 func take(ctx context.Context, to Record, from origin, o Options) (Result, error) {
+	reading, stop := context.WithCancel(ctx)
+	chunks := readAhead(reading, from)
+	defer func() {
+		stop()
+		for range chunks { // until the origin is left alone
+		}
+	}()
+	var chunk []step
+	next := func() (s step) {
+		for len(chunk) == 0 {
+			var more bool
+			if chunk, more = <-chunks; !more {
+				return step{over: true, err: cmp.Or(ctx.Err(), io.EOF)}
+			}
+		}
+		s, chunk = chunk[0], chunk[1:]
+		return s
+	}
 	var result Result
 	for last := false; !last; {
 		if err := ctx.Err(); err != nil {
@@ -70,49 +152,36 @@ func take(ctx context.Context, to Record, from origin, o Options) (Result, error
 		var failed error
 		began, size, rows := time.Now(), 0, 0
 		done, err := to.Restore(ctx, func(yield func(store.ArchiveRow) bool) {
-			e := newEncoder()
 			for rows < batchRows && size < batchBytes && (rows == 0 || time.Since(began) < batchTime) {
 				if failed = ctx.Err(); failed != nil {
 					return
 				}
-				given := false
-				var check checker
-				place, err := from.next(func(r store.ArchiveRow) error {
-					if err := check.row(r); err != nil {
-						return err
+				s, given := next(), false
+				for ; !s.over; s = next() {
+					size, rows, given = size+s.size, rows+1, true
+					if !yield(s.row) {
+						return
 					}
-					text, err := e.row(r)
-					if err != nil {
-						return err
-					}
-					size, rows, given = size+len(text), rows+1, true
-					if !yield(r) {
-						return errStopped
-					}
-					return nil
-				})
-				if err == nil && given {
-					err = check.done()
 				}
 				var damage *badError
 				switch {
-				case errors.As(err, &damage):
+				case errors.As(s.err, &damage):
 					result.Failed++
-					o.Problem(place, damage.what)
+					o.Problem(s.place, damage.what)
 					if given && !yield(store.ArchiveRow{Abandon: true}) {
 						return
 					}
-				case err == io.EOF:
+				case s.err == io.EOF:
 					last = true
 					return
-				case err != nil:
-					failed = err
+				case s.err != nil:
+					failed = s.err
 					if given {
 						yield(store.ArchiveRow{Abandon: true})
 					}
 					return
 				case given:
-					batch = append(batch, taken{place, e.ending()})
+					batch = append(batch, s.taken)
 				}
 			}
 		})
