@@ -210,7 +210,9 @@ func (c *corpus) text() string {
 	if r.IntN(8) == 0 {
 		fmt.Fprintf(&t, "%x ", r.Uint64()) // an id that nothing else has
 	}
-	t.WriteString([]string{"evenword", "oddword"}[c.made%2])
+	if c.made%10 < 2 {
+		t.WriteString([]string{"evenword", "oddword"}[c.made%2])
+	}
 	if c.made < c.total/2 {
 		switch r.IntN(7) {
 		case 0:

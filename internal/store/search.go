@@ -174,7 +174,7 @@ func (s *finding) find() error {
 	}
 	// What is common is found among the newest; what is not is asked for, as the index has no order.
 	pieces := s.match.Pieces()
-	walked, most := 0, min(16*s.want, searchWalked)
+	walked, most := 0, min(32*s.want, searchWalked)
 	for n := 64; ; n = min(4*n, 500) {
 		limit := min(n, most-walked)
 		have := len(s.found)
@@ -191,14 +191,21 @@ func (s *finding) find() error {
 			break
 		}
 	}
-	texts, ok, err := s.in.Asked(pieces, s.at, searchAsked)
-	if err == nil && !ok {
-		texts, err = s.in.Newest(s.at, searchWalked)
+	for _, limit := range []int{10 * s.want, searchAsked} { // mostly a few are enough
+		limit = min(limit, searchAsked)
+		texts, ok, err := s.in.Asked(pieces, s.at, limit)
+		if err == nil && !ok {
+			limit = searchWalked
+			texts, err = s.in.Newest(s.at, limit)
+		}
+		if err == nil {
+			err = s.read(texts, limit)
+		}
+		if err != nil || s.all || s.full() || limit == searchAsked {
+			return err
+		}
 	}
-	if err != nil {
-		return err
-	}
-	return s.read(texts, searchAsked)
+	return nil
 }
 
 // look keeps a text if it is a hit.
@@ -456,7 +463,7 @@ func (in finder) places(sql string, args ...any) ([]Text, error) {
 func (in finder) Asked(pieces []Piece, after Place, limit int) (list []Text, ok bool, err error) {
 	const few, mostSets = 8, 30
 	var queries, rest []string
-	var sets [][]string // the words of pieces that are within many
+	var sets, ends [][]string // the words of pieces that are within many, and of those only at their ends
 	for _, p := range pieces {
 		alternatives, ok, err := in.alternatives(p)
 		if err != nil {
@@ -465,19 +472,27 @@ func (in finder) Asked(pieces []Piece, after Place, limit int) (list []Text, ok 
 		if !ok {
 			continue
 		}
-		queries = append(queries, "("+strings.Join(alternatives, " | ")+")")
-		if len(alternatives) <= few {
-			rest = append(rest, queries[len(queries)-1])
-		} else if len(sets) < mostSets {
+		query := "(" + strings.Join(alternatives, " | ") + ")"
+		switch {
+		case len(alternatives) <= few:
+			rest = append(rest, query)
+		case p.Ends:
+			ends = append(ends, alternatives)
+			continue
+		case len(sets) < mostSets:
 			sets = append(sets, alternatives)
 		}
+		queries = append(queries, query)
 	}
-	if len(queries) == 0 {
+	switch { // what follows such an end says more
+	case len(queries) > 0:
+	case len(ends) > 0:
+		sets, queries = ends[:1], []string{"(" + strings.Join(ends[0], " | ") + ")"}
+	default:
 		return nil, false, nil
 	}
 	if len(sets) == 0 {
-		sets = [][]string{rest[:1]}
-		rest = rest[1:]
+		sets, rest = [][]string{rest[:1]}, rest[1:]
 	}
 	var words []string
 	var ofSet []int
