@@ -117,12 +117,13 @@ func runChat(cmd *cobra.Command, cfg config, f chatFlags, question string) (err 
 	if file, ok := in.(*os.File); ok {
 		typed = term.IsTerminal(int(file.Fd()))
 	}
-	parts, readsInput, err := attachments(f.attach, in)
+	read := interruptible{cmd.Context(), in}
+	parts, readsInput, err := attachments(f.attach, read)
 	if err != nil {
 		return err
 	}
 	if !typed && !readsInput {
-		piped, err := io.ReadAll(in)
+		piped, err := io.ReadAll(read)
 		if err != nil {
 			return fmt.Errorf("standard input: %w", err)
 		}
@@ -159,7 +160,7 @@ func runChat(cmd *cobra.Command, cfg config, f chatFlags, question string) (err 
 			c.screen.note(warning)
 		}
 	}
-	if err := c.find(ctx); err != nil {
+	if err := c.soon(ctx, c.find); err != nil {
 		return err
 	}
 	if prompts {
@@ -171,6 +172,53 @@ func runChat(cmd *cobra.Command, cfg config, f chatFlags, question string) (err 
 		return err
 	}
 	return c.outcome(ctx, r)
+}
+
+// interruptible is a reader whose Read an interrupt ends.
+type interruptible struct {
+	ctx context.Context
+	io.Reader
+}
+
+func (r interruptible) Read(b []byte) (n int, err error) {
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		n, err = r.Reader.Read(b)
+	}()
+	select {
+	case <-done:
+		return n, err
+	case <-r.ctx.Done():
+		return 0, errLeft
+	}
+}
+
+// soon calls f, which does not take long where all is well, and lets an interrupt end it.
+func (c *chat) soon(ctx context.Context, f func(ctx context.Context) error) error {
+	ctx, leave := context.WithCancelCause(ctx)
+	defer leave(nil)
+	over, watched := make(chan struct{}), make(chan struct{})
+	go func() {
+		defer close(watched)
+		select {
+		case s := <-c.signals:
+			leave(leftBy(s))
+		case <-over:
+		}
+	}()
+	err := f(ctx)
+	close(over)
+	<-watched
+	return cmp.Or(context.Cause(ctx), err)
+}
+
+// leftBy is how the process ends by a signal.
+func leftBy(s os.Signal) error {
+	if s == os.Interrupt {
+		return errLeft
+	}
+	return &exit{code: 128 + int(syscall.SIGTERM)}
 }
 
 // find finds the conversation to go on with.
@@ -266,7 +314,9 @@ func (c *chat) ask(ctx context.Context, question string, parts []any) (r reply, 
 		body["store"] = false
 	case c.id == "":
 		var conversation struct{ ID string }
-		if err := c.call(ctx, http.MethodPost, "/v1/conversations", map[string]any{}, &conversation); err != nil {
+		if err := c.soon(ctx, func(ctx context.Context) error {
+			return c.call(ctx, http.MethodPost, "/v1/conversations", map[string]any{}, &conversation)
+		}); err != nil {
 			return r, err
 		}
 		c.id, made = uuidOf(conversation.ID), true
@@ -277,7 +327,7 @@ func (c *chat) ask(ctx context.Context, question string, parts []any) (r reply, 
 	t := &turn{chat: c, body: body}
 	r, err = t.run(ctx)
 	var refused *apiError
-	if made && errors.As(err, &refused) && t.id == "" { // nothing was kept
+	if made && errors.As(err, &refused) && refused.Status < 500 && t.id == "" { // nothing was kept
 		if c.call(ctx, http.MethodDelete, "/v1/conversations/conv_"+c.id, nil, nil) == nil {
 			c.id = ""
 		}
@@ -333,9 +383,16 @@ func (c *chat) noModel(ctx context.Context, r reply) error {
 	if r.Model != llm.OfflineModel || c.model == llm.OfflineModel {
 		return nil
 	}
-	models, err := c.models(ctx)
+	var models []string
+	err := c.soon(ctx, func(ctx context.Context) (err error) {
+		models, err = c.models(ctx)
+		return err
+	})
 	if err == nil && len(models) > 1 { // it is the default
 		return nil
+	}
+	if errors.Is(err, errLeft) {
+		return err
 	}
 	return &exit{5, "no model is connected: this is what the offline advisor found in the notes and in past conversations; start Ollama, or set OPENAI_BASE_URL"}
 }

@@ -18,6 +18,8 @@ import (
 	"syscall"
 	"testing"
 
+	"pgregory.net/rapid"
+
 	"git.georgsen.dk/hwlab/internal/llm"
 	"git.georgsen.dk/hwlab/internal/llm/llmtest"
 	"git.georgsen.dk/hwlab/internal/store"
@@ -423,6 +425,23 @@ func TestASecondInterruptLeaves(t *testing.T) {
 	c.ends().ended(t, 130, `^$`).is(t, "\n")
 }
 
+func TestAnInterruptEndsAnyWait(t *testing.T) {
+	asked := make(chan string)
+	silent := httptest.NewServer(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
+		io.Copy(io.Discard, r.Body) // a server notices only then that its client has left
+		asked <- r.URL.Path
+		<-r.Context().Done()
+	}))
+	defer silent.Close()
+	r := &room{t: t, dir: t.TempDir(), settings: []string{"HWLAB_URL=" + silent.URL}}
+	for _, args := range [][]string{{"chat", "q"}, {"chat", "-c", "q"}, {"chat", "-n", "q"}, {"list"}} {
+		c := r.start(args...)
+		<-asked
+		c.Process.Signal(syscall.SIGINT)
+		c.ends().ended(t, 130, ``)
+	}
+}
+
 func TestATerminationStopsNoServer(t *testing.T) {
 	eachWay(t, func(t *testing.T, r *room) {
 		gate := llmtest.NewGate()
@@ -565,6 +584,29 @@ func TestCompletionOfIDsAndModels(t *testing.T) {
 		}
 		if out := r.run("__complete", "chat", "-m", "").out; out != "test-model\noffline\n:36\n" {
 			t.Errorf("models complete to %s", out)
+		}
+	})
+}
+
+func TestColoursChangeNoCharacter(t *testing.T) {
+	piece := rapid.SampledFrom([]string{"#", "##", " ", "\n", "`", "``", "```", "````sh\n", "~~~", "*", "**", "***", "é", "word", "- ", "1.", "\t"})
+	rapid.Check(t, func(t *rapid.T) {
+		var pieces colours
+		text, shown := "", ""
+		for _, p := range rapid.SliceOf(piece).Draw(t, "text") {
+			text += p
+			shown += pieces.write(p)
+		}
+		shown += pieces.end()
+		var whole colours
+		if at := whole.write(text) + whole.end(); at != shown {
+			t.Errorf("at once it is %q, in pieces %q", at, shown)
+		}
+		if plain := strings.NewReplacer(styleBold, "", styleCode, "", styleNone, "").Replace(shown); plain != text {
+			t.Errorf("%q becomes %q", text, plain)
+		}
+		if i := strings.LastIndex(shown, "\x1b["); i >= 0 && !strings.HasPrefix(shown[i:], styleNone) {
+			t.Errorf("the colours do not end: %q", shown)
 		}
 	})
 }

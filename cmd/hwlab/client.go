@@ -131,6 +131,9 @@ func (c *client) send(ctx context.Context, method, path string, body any, key st
 		if cause := context.Cause(ctx); cause != nil {
 			err = cause
 		}
+		if left := (*exit)(nil); errors.As(err, &left) {
+			return nil, left
+		}
 		return nil, &noServerError{c.base, err}
 	}
 	if answer.StatusCode < 300 {

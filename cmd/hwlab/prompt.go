@@ -9,7 +9,6 @@ import (
 	"os"
 	"os/exec"
 	"strings"
-	"syscall"
 	"unicode/utf8"
 
 	"golang.org/x/term"
@@ -19,7 +18,7 @@ import (
 func (c *chat) talk(ctx context.Context, in *os.File, parts []any) error {
 	p := newPrompt(in, c)
 	if !c.quiet {
-		if err := c.greet(ctx); err != nil {
+		if err := c.soon(ctx, c.greet); err != nil {
 			return err
 		}
 	}
@@ -216,10 +215,7 @@ func (p *prompt) line(ctx context.Context, prompt string) (string, error) {
 		return r.text, r.err
 	case s := <-p.signals:
 		fmt.Fprint(p.show, "\r\n")
-		if s == os.Interrupt {
-			return "", errLeft
-		}
-		return "", &exit{code: 128 + int(syscall.SIGTERM)}
+		return "", leftBy(s)
 	case <-ctx.Done():
 		return "", context.Cause(ctx)
 	}

@@ -245,6 +245,15 @@ func TestThePromptEditsAndPastes(t *testing.T) {
 	})
 }
 
+func TestAnInterruptEndsTheReadingOfATerminal(t *testing.T) {
+	r := &room{t: t, dir: t.TempDir()}
+	x := r.terminal(nil, "chat", "-a", "-", "q")
+	x.types("some lines")
+	x.shows("some lines")
+	x.press("C-c")
+	x.shows("it ended with 130.")
+}
+
 func TestATerminalGetsColoursAndNothingElse(t *testing.T) {
 	fake, settings := model(t)
 	r := &room{Fake: fake, t: t, dir: t.TempDir(), settings: append(settings, "HWLAB_TITLES=off")}

@@ -104,10 +104,8 @@ func (t *turn) watch(ctx context.Context, leave context.CancelCauseFunc, over <-
 		select {
 		case s := <-t.signals:
 			switch {
-			case s != os.Interrupt:
-				leave(&exit{code: 143})
-			case t.stopped.Swap(true):
-				leave(errLeft)
+			case s != os.Interrupt || t.stopped.Swap(true):
+				leave(leftBy(s))
 			case t.forget:
 				leave(errStopped) // who is not read is not written either
 			default:
