@@ -38,12 +38,13 @@ type flusher struct {
 	turn    *turn       // the next, in a crowd; else nil
 }
 
-// turn is the reading of the models for one flush. It begins when all that waits is about to be sent, and ends when it was read. So
+// turn is the reading of the models for one flush. It begins when all that waits is about to be sent, and ends when they were read. So
 // in a crowd a model is read once a flush and not for each word, which would be most of the work and show no word sooner.
 type turn struct {
 	begin, end chan struct{} // closed then
 	begun      bool
 	left       int // replies that wait for it to begin, and then those whose models have not been read
+	spare      int // so few are not waited for: a model may have paused
 }
 
 // replyLog is the log of one running reply on its way to the record.
@@ -125,37 +126,42 @@ func (l *replyLog) add(ctx context.Context, rows ...store.Delta) error {
 // something to send already and more of it is likely to come until then.
 func (l *replyLog) pace(ctx context.Context) {
 	l.f.mu.Lock()
-	if l.turn != nil {
-		l.turn.left--
-		l.turn.settle()
-	}
+	l.leave()
 	t := l.f.turn
-	if !l.fast || len(l.rows) == 0 {
-		t = nil
+	if t == nil || !l.fast || len(l.rows) == 0 {
+		l.f.mu.Unlock()
+		return
 	}
-	if l.turn = t; t != nil {
-		t.left++
-	}
+	l.turn = t
+	t.left++
 	l.f.mu.Unlock()
-	if t != nil {
-		select {
-		case <-t.begin:
-		case <-ctx.Done():
-		}
+	select {
+	case <-t.begin:
+	case <-ctx.Done():
 	}
 }
 
-// settle ends the turn once it has begun and all have read. f.mu is held.
+// leave ends the reply's part in its turn. f.mu is held.
+func (l *replyLog) leave() {
+	if l.turn != nil {
+		l.turn.left--
+		l.turn.settle()
+		l.turn = nil
+	}
+}
+
+// settle ends the turn when it has begun and nearly all have read. f.mu is held.
 func (t *turn) settle() {
-	if t.begun && t.left == 0 {
+	if t.begun && t.left == t.spare {
 		close(t.end)
 	}
 }
 
-// flushed waits until all rows are committed and returns ctx's error, or why the log can take no more.
+// flushed is called when nothing more is to be added. It waits until all rows are committed and returns ctx's error, or why the log can take no more.
 func (l *replyLog) flushed(ctx context.Context) error {
 	l.f.mu.Lock()
 	defer l.f.mu.Unlock()
+	l.leave()
 	for l.err == nil && (len(l.rows) > 0 || l.sending) {
 		changed := l.changed
 		l.f.mu.Unlock()
@@ -212,7 +218,7 @@ func (f *flusher) run(ctx context.Context) {
 		if n <= crowd {
 			f.begin(nil)
 		} else if now := f.begin(&turn{begin: make(chan struct{}), end: make(chan struct{})}); now != nil {
-			sleep(ctx, wait/3, now.end) // a model that has nothing to say is not waited for
+			sleep(ctx, wait/2, now.end)
 		}
 	}
 }
@@ -223,7 +229,7 @@ func (f *flusher) begin(next *turn) (now *turn) {
 	defer f.mu.Unlock()
 	now, f.turn = f.turn, next
 	if now != nil {
-		now.begun = true
+		now.begun, now.spare = true, now.left/128
 		close(now.begin)
 		now.settle()
 	}
