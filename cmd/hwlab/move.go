@@ -10,6 +10,7 @@ import (
 	"net/url"
 	"os"
 	"path/filepath"
+	"runtime/debug"
 	"slices"
 	"strings"
 	"time"
@@ -62,6 +63,7 @@ func recordCommand(cmd *cobra.Command, run func(cmd *cobra.Command, args []strin
 		if err := cfg.load(cmd.Flags()); err != nil {
 			return err
 		}
+		debug.SetGCPercent(50) // what is moved is garbage at once; a small machine has other uses for the memory
 		return run(cmd, args, cfg)
 	}
 	return cmd

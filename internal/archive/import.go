@@ -69,8 +69,8 @@ type step struct {
 
 // A chunk is as many steps, or bytes of rows.
 const (
-	chunkSteps = 2000
-	chunkBytes = 2 << 20
+	chunkSteps = 1000
+	chunkBytes = 1 << 20
 )
 
 // readAhead checks what an origin gives while what it gave before is being written. The chunks end with the origin, with an error
