@@ -104,7 +104,7 @@ func (t *tails) run() {
 		now := time.Now()
 		for w := range t.waiting {
 			if all && w.until.Before(now) {
-				t.give(w, store.TailRows{}) // here, as a timer for each would cost as much as the rest of the wait
+				t.give(w, store.TailRows{}) // here, so that no wait needs a timer of its own
 				continue
 			}
 			if _, over := t.over[w.tail.ResponseID]; over {

@@ -1,7 +1,7 @@
 package llm
 
 // plain is the piece of an answer that nearly all are: words of the first choice, and nothing else that is of use here.
-// encoding/json takes ten times as long for it, which is a good part of what a server with many running replies does.
+// encoding/json takes six times as long for it, which is a good part of what a server with many running replies does.
 type plain struct {
 	text     []byte    // as on the wire, without the quotes
 	thoughts [2][]byte // by either name
