@@ -1,7 +1,7 @@
 -- A search finds parts of words, and titles. The index has the words of texts as before; search_words has each of them once,
 -- so that what is within words is found by asking for all words that hold it. That needs no extension.
 
--- The words lie apart from the rest of a row, so that many finds are put in order of their times without reading them.
+-- The words of a long text lie apart from the rest of a row, so that many finds are put in order of their times sooner.
 -- version says what wrote a row: those of 0 are not in search_words yet and are written anew when there is nothing else to
 -- do. A row of which both ids are the same is of the conversation's title.
 ALTER TABLE search_index SET (toast_tuple_target = 128);
