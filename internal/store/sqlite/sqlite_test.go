@@ -652,7 +652,7 @@ func TestNoScans(t *testing.T) {
 
 	allowed := []string{
 		"SCAN search_index VIRTUAL TABLE", "SCAN search_words", // the index is asked for words
-		"SCAN search_index_data", // a deletion asks how large the index is
+		"SCAN search_index_data",                                                                                                                                                                                       // a deletion asks how large the index is
 		"SCAN search_queue", "SCAN search_long", "SCAN search_titles USING INDEX search_titles_queued", "SCAN f", "SCAN u VIRTUAL TABLE", "SCAN json_each VIRTUAL TABLE", "SCAN responses USING INDEX responses_owned", // bounded, or short
 		"SCAN CONSTANT ROW", "SCAN found", "SCAN top", "SCAN q", "SCAN (subquery", // what a bounded part of the statement found
 	}
