@@ -130,7 +130,7 @@ func TestChatOnce(t *testing.T) {
 			t.Errorf("kept is\n%s", got)
 		}
 
-		r.run("chat", "--cid", first[:8], "q").ended(t, 2, `several conversations begin with`)
+		r.run("chat", "--cid", first[:4], "q").ended(t, 2, `several conversations begin with`)
 		r.run("chat", "--cid", store.NewID(), "q").ended(t, 3, `^hwlab: no conversation`)
 		r.run("chat", "--cid", "what", "q").ended(t, 3, `^hwlab: no conversation`)
 		r.run("chat").ended(t, 2, `no question`)
