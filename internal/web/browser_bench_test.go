@@ -110,7 +110,7 @@ func BenchmarkPage(b *testing.B) {
 				return t.number("window.clicked")
 			}), "ms-clicked")
 
-			t.wait("(document.querySelector('#scroller').scrollTop = 0, document.querySelectorAll('[role=log] article').length >= 600)")
+			t.wait("(((s) => s.scrollTop = s.scrollTop > 1000 ? 0 : 1500)(document.querySelector('#scroller')), document.querySelectorAll('[role=log] article').length >= 600)")
 			t.text(`(() => {
 				const scroller = document.querySelector('#scroller');
 				let frames = 0, begun;
