@@ -104,7 +104,7 @@ type Finder interface {
 // Find is the search of both engines.
 func (q SearchQuery) Find(in Finder) (Hits, error) {
 	match := NewMatcher(q.Text)
-	if match.Empty() || CheckText("filters", q.Role+q.Model) != nil { // nothing is kept that has these
+	if match.Empty() || CheckText("query", q.Role+q.Model+strings.Join(match.Runs(), "")) != nil { // nothing is kept that has these
 		return Hits{Hits: []Hit{}}, nil
 	}
 	from, err := q.from()
@@ -413,18 +413,24 @@ func (in finder) texts(f func(Text), sql string, args ...any) error {
 	return err
 }
 
+// Queued leaves out here what it can, so that not all texts of a long queue are sent.
 func (in finder) Queued(f func(Text)) error {
 	after, err := in.q.Start()
 	if err != nil {
 		return err
+	}
+	var like []string
+	for _, run := range NewMatcher(in.q.Text).Runs() {
+		like = append(like, "%"+strings.NewReplacer(`\`, `\\`, `%`, `\%`, `_`, `\_`).Replace(run)+"%")
 	}
 	return in.texts(f, `WITH found AS (
 			(SELECT message_id AS id, false AS title FROM search_queue ORDER BY id DESC LIMIT $4::int)
 			UNION ALL
 			(SELECT conversation_id, true FROM search_titles LIMIT $4::int)
 		)
-		SELECT f.id, f.title, t.created_at, t.content`+textColumns+` AND (t.created_at, t.id) < ($5::timestamptz, $6::uuid) AND t.created_at >= $7::timestamptz`,
-		searchQueued, after.At, after.ID, in.q.After)
+		SELECT f.id, f.title, t.created_at, t.content`+textColumns+` AND (t.created_at, t.id) < ($5::timestamptz, $6::uuid) AND t.created_at >= $7::timestamptz
+			AND (octet_length(t.content) <> char_length(t.content) OR lower(t.content COLLATE "C") LIKE ALL ($8::text[]))`,
+		searchQueued, after.At, after.ID, in.q.After, like)
 }
 
 func (in finder) Read(texts []Text, f func(Text)) error {

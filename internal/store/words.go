@@ -227,6 +227,16 @@ func (m Matcher) Match(text string) bool {
 	return !slices.ContainsFunc(m.terms, func(t term) bool { return t.in(folded, 0) < 0 })
 }
 
+// Runs returns what stands between the spaces of the terms. A text of ASCII alone that holds the terms has all of it in lower case,
+// since nothing else is folded there.
+func (m Matcher) Runs() []string {
+	var list []string
+	for _, t := range m.terms {
+		list = append(list, strings.Fields(t.text)...)
+	}
+	return list
+}
+
 // in returns where t is found first in a folded text, from on, or -1.
 func (t term) in(folded string, from int) int {
 	for {
