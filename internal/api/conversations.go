@@ -11,31 +11,40 @@ import (
 	"git.georgsen.dk/hwlab/internal/store"
 )
 
-// createConversation is POST /v1/conversations; title is hwlab's own.
+// createConversation is POST /v1/conversations; title and the Idempotency-Key are hwlab's own.
 func (a *API) createConversation(w http.ResponseWriter, r *http.Request) error {
 	var q struct {
 		Metadata map[string]string `json:"metadata"`
 		Items    json.RawMessage   `json:"items"`
 		Title    string            `json:"title"`
 	}
-	if err := readJSON(r, &q); err != nil {
+	body, err := readBody(r, &q)
+	if err != nil {
+		return err
+	}
+	c := store.NewConversation{Title: q.Title, Metadata: q.Metadata}
+	if c.Key, c.Fingerprint, err = idempotency(r, body); err != nil {
 		return err
 	}
 	if err := checkMetadata(q.Metadata); err != nil {
 		return err
 	}
-	items, err := a.parseInput(r.Context(), "items", q.Items)
-	if err != nil {
+	if c.Messages, err = a.parseInput(r.Context(), "items", q.Items); err != nil {
 		return err
 	}
-	if len(items) > mostItems {
+	if len(c.Messages) > mostItems {
 		return badRequest("items", "items has more than %d items", mostItems)
 	}
-	id, err := a.Record.CreateConversationWith(r.Context(), store.NewConversation{Title: q.Title, Metadata: q.Metadata, Messages: items})
+	id, err := a.Record.CreateConversationWith(r.Context(), c)
 	if err != nil {
 		return err
 	}
-	return a.sendConversation(w, r, id)
+	err = a.sendConversation(w, r, id)
+	if e := toError(err); err != nil && e.Status == http.StatusNotFound { // only one of an earlier request can be gone
+		return &Error{Status: http.StatusNotFound, Code: "not_found", Param: "Idempotency-Key",
+			Message: "the conversation of the request that first came with this Idempotency-Key was deleted"}
+	}
+	return err
 }
 
 // mostItems is how many items a request can add to a conversation.

@@ -3,6 +3,7 @@ package api_test
 import (
 	"net/http"
 	"reflect"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -237,5 +238,50 @@ func TestARetryGetsTheSameResponse(t *testing.T) {
 		if got := a.ok("GET", "/v1/conversations/"+c, nil).at("message_count"); got != 2.0 {
 			t.Errorf("the conversation has %v messages", got)
 		}
+	})
+}
+
+func TestARetryGetsTheSameConversation(t *testing.T) {
+	key := func() http.Header { return http.Header{"Idempotency-Key": {"k"}} }
+	each(t, func(t *testing.T, s *server) {
+		body := object{"title": "once", "items": []object{{"role": "user", "content": "q"}}}
+		_, raw, _ := s.send("POST", "/v1/conversations", body, key())
+		first := decode(t, raw)
+		if status, raw, _ := s.send("POST", "/v1/conversations", body, key()); status != 200 {
+			t.Errorf("a retry is answered %d %s", status, raw)
+		} else {
+			is(t, "the answer to a retry", decode(t, raw), first)
+		}
+		is(t, "its items", line(s.items(first.str("id"), "")), []string{"q"})
+		status, raw, header := s.send("POST", "/v1/conversations", object{"title": "another"}, key())
+		if o := decode(t, raw); status != 409 || o.str("error", "code") != "idempotency_key_reused" || header.Get("X-Should-Retry") != "false" {
+			t.Errorf("another body is answered %d %v %v", status, o, header)
+		}
+		if status, raw, _ := s.send("POST", "/v1/responses", object{"input": "q"}, key()); status != 200 {
+			t.Errorf("a reply with the key of a conversation is answered %d %s", status, raw)
+		}
+		s.ok("DELETE", "/v1/conversations/"+first.str("id"), nil)
+		status, raw, _ = s.send("POST", "/v1/conversations", body, key())
+		if o := decode(t, raw); status != 404 || o.str("error", "param") != "Idempotency-Key" {
+			t.Errorf("a retry after it was deleted is answered %d %v", status, o)
+		}
+	})
+	t.Run("from two servers at the same moment", func(t *testing.T) {
+		a, b := two(t)
+		ids := make([]string, 8)
+		var group sync.WaitGroup
+		for i := range ids {
+			group.Go(func() {
+				status, raw, _ := []*server{a, b}[i%2].send("POST", "/v1/conversations", object{}, key())
+				if ids[i] = decode(t, raw).str("id"); status != 200 {
+					t.Errorf("one is answered %d %s", status, raw)
+				}
+			})
+		}
+		group.Wait()
+		if slices.Sort(ids); ids[0] != ids[7] {
+			t.Errorf("the conversations are %q", ids)
+		}
+		is(t, "conversations", len(data(a.ok("GET", "/v1/conversations", nil))), 1)
 	})
 }

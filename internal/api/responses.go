@@ -27,8 +27,8 @@ func (a *API) createResponse(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	if question.Key = r.Header.Get("Idempotency-Key"); len(question.Key) > maxKey {
-		return badRequest("Idempotency-Key", "Idempotency-Key is longer than %d characters", maxKey)
+	if question.Key, question.Fingerprint, err = idempotency(r, body); err != nil {
+		return err
 	}
 	if !q.stored() {
 		if question.Key != "" {
@@ -40,8 +40,6 @@ func (a *API) createResponse(w http.ResponseWriter, r *http.Request) error {
 		}
 		return askError(a.waitResponse(w, steps), q)
 	}
-	sum := sha256.Sum256(body)
-	question.Fingerprint = hex.EncodeToString(sum[:])
 	reply, err := a.Advisor.Ask(r.Context(), question)
 	if err != nil {
 		return askError(err, q)
@@ -133,6 +131,15 @@ func askError(err error, q responseRequest) error {
 
 // maxKey is the longest Idempotency-Key, in bytes.
 const maxKey = 255
+
+// idempotency returns the request's Idempotency-Key, or "", and what tells it from another request with the same one.
+func idempotency(r *http.Request, body []byte) (key, fingerprint string, err error) {
+	if key = r.Header.Get("Idempotency-Key"); len(key) > maxKey {
+		return "", "", badRequest("Idempotency-Key", "Idempotency-Key is longer than %d characters", maxKey)
+	}
+	sum := sha256.Sum256(body)
+	return key, hex.EncodeToString(sum[:]), nil
+}
 
 // waitResponse answers with a reply once it has ended.
 func (a *API) waitResponse(w http.ResponseWriter, steps iter.Seq2[advisor.Step, error]) error {

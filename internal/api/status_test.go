@@ -49,6 +49,7 @@ func TestErrorsSayWhatIsWrong(t *testing.T) {
 			{name: "a word for an event", method: "GET", path: "/v1/responses/" + r + "?stream=true", header: http.Header{"Last-Event-Id": {"x"}}, status: 400, code: "invalid_value", param: "Last-Event-ID"},
 			{name: "a long key of metadata", method: "POST", path: "/v1/conversations", body: `{"metadata":{"` + long + `":"v"}}`, status: 400, code: "invalid_value", param: "metadata"},
 			{name: "a long key", method: "POST", path: "/v1/responses", body: `{"input":"a"}`, header: http.Header{"Idempotency-Key": {strings.Repeat("k", 256)}}, status: 400, code: "invalid_value", param: "Idempotency-Key"},
+			{name: "a long key of a conversation", method: "POST", path: "/v1/conversations", body: `{}`, header: http.Header{"Idempotency-Key": {strings.Repeat("k", 256)}}, status: 400, code: "invalid_value", param: "Idempotency-Key"},
 			{name: "a beginning without input", method: "POST", path: "/v1/responses", body: `{"conversation":{"id":"` + c + `","after":null}}`, status: 400, code: "invalid_value", param: "input"},
 			{name: "an unknown conversation to ask in", method: "POST", path: "/v1/responses", body: `{"input":"a","conversation":"x"}`, status: 404, code: "not_found", param: "conversation"},
 			{name: "an unknown field of a conversation", method: "POST", path: "/v1/conversations", body: `{"name":"x"}`, status: 400, code: "unknown_parameter", param: "name"},

@@ -8,6 +8,7 @@ import (
 
 	"github.com/google/uuid"
 	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgconn"
 	"github.com/jackc/pgx/v5/pgtype"
 )
 
@@ -106,6 +107,9 @@ type NewConversation struct {
 	Metadata map[string]string
 	Unlisted bool
 	Messages []NewMessage
+
+	Key         string // an Idempotency-Key, or ""
+	Fingerprint string // of the request that came with it
 }
 
 // NewMessage is a message to append. Role and Content as in [Message].
@@ -175,19 +179,43 @@ func (s *Store) CreateConversation(ctx context.Context, model string) (id string
 }
 
 // CreateConversationWith adds a conversation, with its messages in the same step, and returns its id, or what AppendMessages
-// refuses.
+// refuses. With a key that was used before nothing is kept: it returns the id of the first time for the same request, also when
+// the two come at the same moment, and ErrKeyReused for another.
 func (s *Store) CreateConversationWith(ctx context.Context, c NewConversation) (id string, err error) {
 	metadata, err := c.Check()
 	if err != nil {
 		return "", err
 	}
 	id = NewID()
+	if c.Key == "" {
+		err = createConversation(ctx, s.pool, id, c, metadata)
+	} else {
+		wanted := id
+		err = s.inTx(ctx, func(tx pgx.Tx) error {
+			if id, err = claimKey(ctx, tx, "conversations", c.Key, c.Fingerprint, wanted); err != nil || id != wanted {
+				return err
+			}
+			return createConversation(ctx, tx, id, c, metadata)
+		})
+		if err == nil && id != wanted { // as in StartResponse
+			_, err = s.pool.Exec(ctx, `SELECT FROM conversations WHERE id = $1::uuid FOR KEY SHARE`, id)
+		}
+	}
+	if err != nil {
+		return "", Wrap("create conversation", rowError(err, roles(c.Messages)...))
+	}
+	return id, nil
+}
+
+func createConversation(ctx context.Context, db interface {
+	Exec(ctx context.Context, sql string, args ...any) (pgconn.CommandTag, error)
+}, id string, c NewConversation, metadata string) (err error) {
 	if len(c.Messages) == 0 {
-		_, err = s.pool.Exec(ctx, `INSERT INTO conversations (id, model, title, metadata, listed)
+		_, err = db.Exec(ctx, `INSERT INTO conversations (id, model, title, metadata, listed)
 			VALUES ($1::uuid, $2::text, $3::text, $4::json, $5::bool)`, id, c.Model, c.Title, metadata, !c.Unlisted)
 	} else {
 		in := newAppendCall(Append{ConversationID: id, Messages: c.Messages})
-		_, err = s.pool.Exec(ctx, `WITH c AS (
+		_, err = db.Exec(ctx, `WITH c AS (
 				INSERT INTO conversations (id, model, title, metadata, listed, head, message_count)
 				VALUES ($1::uuid, $2::text, $3::text, $4::json, $5::bool, cardinality($6::uuid[]), cardinality($6::uuid[]))
 			), q AS (
@@ -198,10 +226,7 @@ func (s *Store) CreateConversationWith(ctx context.Context, c NewConversation) (
 			  FROM unnest($6::uuid[], $7::text[], $8::text[], $9::text[]) WITH ORDINALITY u(id, role, content, item, n)`,
 			id, c.Model, c.Title, metadata, !c.Unlisted, in.ids, in.roles, in.contents, in.items)
 	}
-	if err != nil {
-		return "", Wrap("create conversation", rowError(err, roles(c.Messages)...))
-	}
-	return id, nil
+	return err
 }
 
 // AddMessage appends a message and returns its id. It returns ErrNotFound for an unknown conversation, an
@@ -727,7 +752,7 @@ func CheckMessages(messages []NewMessage) error {
 
 // Check returns the metadata as JSON, or an [InvalidTextError]. It is for both engines.
 func (c NewConversation) Check() (metadata string, err error) {
-	if err := errors.Join(CheckText("model", c.Model), CheckText("title", c.Title), CheckMessages(c.Messages)); err != nil {
+	if err := errors.Join(CheckText("model", c.Model), CheckText("title", c.Title), CheckText("key", c.Key), CheckMessages(c.Messages)); err != nil {
 		return "", err
 	}
 	return MetadataJSON(c.Metadata)

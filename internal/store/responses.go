@@ -139,8 +139,12 @@ func (s *Store) StartResponse(ctx context.Context, n NewResponse) (Response, err
 
 func start(ctx context.Context, tx pgx.Tx, n NewResponse, r *Response) error {
 	if n.Key != "" {
-		if err := claimKey(ctx, tx, n, r.ID); err != nil {
+		first, err := claimKey(ctx, tx, "responses", n.Key, n.Fingerprint, r.ID)
+		if err != nil {
 			return err
+		}
+		if first != r.ID {
+			return &RepeatedError{ResponseID: first}
 		}
 	}
 	if err := holdFence(ctx, tx, n.Fence); err != nil {
@@ -254,24 +258,21 @@ func start(ctx context.Context, tx pgx.Tx, n NewResponse, r *Response) error {
 		Scan(&r.CreatedAt)
 }
 
-// claimKey keeps the request's key for the response, or says which response has it. A request with the same key that is being
-// kept at this moment is waited for.
-func claimKey(ctx context.Context, tx pgx.Tx, n NewResponse, responseID string) error {
-	tag, err := tx.Exec(ctx, `INSERT INTO idempotency (scope, key, fingerprint, response_id) VALUES ('responses', $1::text, $2::text, $3::uuid)
-		ON CONFLICT DO NOTHING`, n.Key, n.Fingerprint, responseID)
+// claimKey keeps a request's key for what it makes and returns that, or what the first request with the key made. One that is
+// being kept at this moment is waited for.
+func claimKey(ctx context.Context, tx pgx.Tx, scope, key, fingerprint, id string) (first string, err error) {
+	tag, err := tx.Exec(ctx, `INSERT INTO idempotency (scope, key, fingerprint, response_id) VALUES ($1::text, $2::text, $3::text, $4::uuid)
+		ON CONFLICT DO NOTHING`, scope, key, fingerprint, id)
 	if err != nil || tag.RowsAffected() > 0 {
-		return err
+		return id, err
 	}
-	var first, fingerprint string
-	err = tx.QueryRow(ctx, `SELECT response_id, fingerprint FROM idempotency WHERE scope = 'responses' AND key = $1::text`, n.Key).
-		Scan((*uuidText)(&first), &fingerprint)
-	if err != nil {
-		return err
+	var known string
+	err = tx.QueryRow(ctx, `SELECT response_id, fingerprint FROM idempotency WHERE scope = $1::text AND key = $2::text`, scope, key).
+		Scan((*uuidText)(&first), &known)
+	if err == nil && known != fingerprint {
+		err = ErrKeyReused
 	}
-	if fingerprint != n.Fingerprint {
-		return ErrKeyReused
-	}
-	return &RepeatedError{ResponseID: first}
+	return first, err
 }
 
 // ForgetKeys forgets the idempotency keys of before a time and returns how many they were.

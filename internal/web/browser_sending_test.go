@@ -14,6 +14,7 @@ import (
 	"github.com/chromedp/chromedp"
 
 	"git.georgsen.dk/hwlab/internal/llm/llmtest"
+	"git.georgsen.dk/hwlab/internal/store"
 	"git.georgsen.dk/hwlab/internal/testrecord"
 )
 
@@ -107,6 +108,62 @@ func TestAQuestionIsSentOnce(t *testing.T) {
 		b.settled(2)
 		b.wait(box + ".value === 'typed meanwhile'")
 	})
+}
+
+// The answer that a conversation was made can be lost, too; to try again makes no other.
+func TestANewConversationIsMadeOnce(t *testing.T) {
+	b := browser(t)()
+	s := newServer(t, testrecord.SQLite(t), "", "")
+	b.open(s.url("/"))
+	b.ready()
+	var better atomic.Bool
+	s.between(func(w http.ResponseWriter, r *http.Request, next http.Handler) {
+		if r.Method == "POST" && r.URL.Path == "/v1/conversations" && !better.Load() {
+			next.ServeHTTP(httptest.NewRecorder(), r)
+			panic(http.ErrAbortHandler)
+		}
+		next.ServeHTTP(w, r)
+	})
+	b.insertInBox("Which disk?")
+	b.enterNow("0")
+	b.wait(lastArticle + ".innerText.includes('Not sent')")
+	b.do(chromedp.Reload()) // also from a page that was left meanwhile
+	b.wait(lastArticle + ".innerText.includes('Not sent')")
+	better.Store(true)
+	b.click(button("Retry"))
+	b.settled(2)
+	s.between(nil)
+	page, err := s.record.List(t.Context(), store.ListQuery{Limit: 10})
+	if err != nil || len(page.Conversations) != 1 || page.Conversations[0].MessageCount != 2 {
+		t.Errorf("there are the conversations %+v, %v", page.Conversations, err)
+	}
+
+	// One that was deleted meanwhile is not what is asked for again and again.
+	better.Store(false)
+	s.between(func(w http.ResponseWriter, r *http.Request, next http.Handler) {
+		if r.Method == "POST" && r.URL.Path == "/v1/conversations" && !better.Load() {
+			next.ServeHTTP(httptest.NewRecorder(), r)
+			panic(http.ErrAbortHandler)
+		}
+		next.ServeHTTP(w, r)
+	})
+	b.click(button("New conversation"))
+	b.wait("location.pathname === '/'")
+	b.insertInBox("And this?")
+	b.enterNow("0")
+	b.wait(lastArticle + ".innerText.includes('Not sent')")
+	better.Store(true)
+	page, err = s.record.List(t.Context(), store.ListQuery{Limit: 10})
+	if err != nil || len(page.Conversations) != 2 {
+		t.Fatalf("there are the conversations %+v, %v", page.Conversations, err)
+	}
+	if err := s.record.DeleteConversation(t.Context(), page.Conversations[0].ID); err != nil {
+		t.Fatal(err)
+	}
+	b.click(button("Retry"))
+	b.wait(lastArticle + ".innerText.includes('was deleted')")
+	b.click(button("Retry"))
+	b.settled(2)
 }
 
 func TestAQuestionThatWasNotSentIsKept(t *testing.T) {

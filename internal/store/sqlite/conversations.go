@@ -18,16 +18,23 @@ func (s *Store) CreateConversation(ctx context.Context, model string) (id string
 }
 
 // CreateConversationWith adds a conversation, with its messages in the same step, and returns its id, or what AppendMessages
-// refuses.
+// refuses. With a key that was used before nothing is kept: it returns the id of the first time for the same request, also when
+// the two come at the same moment, and [store.ErrKeyReused] for another.
 func (s *Store) CreateConversationWith(ctx context.Context, c store.NewConversation) (id string, err error) {
 	metadata, err := c.Check()
 	if err != nil {
 		return "", err
 	}
-	id = store.NewID()
+	wanted := store.NewID()
+	id = wanted
 	in := input(c.Messages)
 	err = s.write(ctx, func(t tx) error {
 		at := now()
+		if c.Key != "" {
+			if id, err = t.claimKey("conversations", c.Key, c.Fingerprint, wanted); err != nil || id != wanted {
+				return err
+			}
+		}
 		if _, err := t.exec(`INSERT INTO conversations (id, model, title, metadata, listed, started_at, updated_at, head, message_count)
 			VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?6, ?7, ?7)`, id, c.Model, c.Title, metadata, !c.Unlisted, at, len(in)); err != nil {
 			return err

@@ -41,8 +41,12 @@ func (s *Store) StartResponse(ctx context.Context, n store.NewResponse) (store.R
 
 func (t tx) start(n store.NewResponse, in []row, r *store.Response) error {
 	if n.Key != "" {
-		if err := t.claimKey(n, r.ID); err != nil {
+		first, err := t.claimKey("responses", n.Key, n.Fingerprint, r.ID)
+		if err != nil {
 			return err
+		}
+		if first != r.ID {
+			return &store.RepeatedError{ResponseID: first}
 		}
 	}
 	if err := t.fence(n.Fence); err != nil {

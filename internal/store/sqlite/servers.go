@@ -135,22 +135,19 @@ func (s *Store) Unwanted(ctx context.Context, responseIDs []string) (cancelled, 
 	return cancelled, gone, wrap("unwanted", err)
 }
 
-// claimKey keeps the request's key for the response, or says which response has it.
-func (t tx) claimKey(n store.NewResponse, responseID string) error {
-	changed, err := t.changed(`INSERT INTO idempotency (scope, key, fingerprint, response_id, created_at) VALUES ('responses', ?, ?, ?, ?)
-		ON CONFLICT DO NOTHING`, n.Key, n.Fingerprint, responseID, now())
+// claimKey keeps a request's key for what it makes and returns that, or what the first request with the key made.
+func (t tx) claimKey(scope, key, fingerprint, id string) (first string, err error) {
+	changed, err := t.changed(`INSERT INTO idempotency (scope, key, fingerprint, response_id, created_at) VALUES (?, ?, ?, ?, ?)
+		ON CONFLICT DO NOTHING`, scope, key, fingerprint, id, now())
 	if err != nil || changed > 0 {
-		return err
+		return id, err
 	}
-	var first, fingerprint string
-	err = t.get(`SELECT response_id, fingerprint FROM idempotency WHERE scope = 'responses' AND key = ?`, []any{n.Key}, &first, &fingerprint)
-	if err != nil {
-		return err
+	var known string
+	err = t.get(`SELECT response_id, fingerprint FROM idempotency WHERE scope = ? AND key = ?`, []any{scope, key}, &first, &known)
+	if err == nil && known != fingerprint {
+		err = store.ErrKeyReused
 	}
-	if fingerprint != n.Fingerprint {
-		return store.ErrKeyReused
-	}
-	return &store.RepeatedError{ResponseID: first}
+	return first, err
 }
 
 // ForgetKeys forgets the idempotency keys of before a time and returns how many they were.

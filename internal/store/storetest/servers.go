@@ -155,6 +155,7 @@ func deletionSeen(t *testing.T, r *record) {
 var idempotencyTests = []test{
 	{"ARetryGetsTheFirstResponse", retryFirst},
 	{"RetriesAtTheSameMomentGetOneResponse", retriesTogether},
+	{"AConversationIsMadeOnceForAKey", conversationOnce},
 	{"ARefusedRequestLeavesItsKeyFree", refusedFree},
 	{"OldKeysAreForgotten", keysForgotten},
 	{"AnIDIsKeptOnce", idOnce},
@@ -215,6 +216,55 @@ func retriesTogether(t *testing.T, r *record) {
 			equal(t, "repeats of "+id, repeats[id], 5)
 		}
 		equal(t, "messages", r.summary(t, conversation).MessageCount, 1)
+	}
+}
+
+func conversationOnce(t *testing.T, r *record) {
+	for range times(10) {
+		c := store.NewConversation{Title: "once", Messages: user("q"), Key: store.NewID(), Fingerprint: "one"}
+		var ids sync.Map
+		together(6, func(int) {
+			id, err := r.CreateConversationWith(r.ctx, c)
+			if err != nil {
+				t.Errorf("CreateConversationWith: %v", err)
+			}
+			ids.Store(id, true)
+		})
+		first := ""
+		ids.Range(func(id, _ any) bool {
+			if first != "" {
+				t.Errorf("six at once made %v and %v", first, id)
+			}
+			first = id.(string)
+			return true
+		})
+		equal(t, "messages", r.summary(t, first).MessageCount, 1)
+		r.sameState(t, first, func() {
+			if id, err := r.CreateConversationWith(r.ctx, c); err != nil || id != first {
+				t.Errorf("a retry: %s, %v, want %s", id, err, first)
+			}
+			other := c
+			other.Fingerprint = "two"
+			_, err := r.CreateConversationWith(r.ctx, other)
+			fails(t, "another request with the key", err, store.ErrKeyReused)
+		})
+		// The keys of responses are others.
+		reply := r.start(t, store.NewResponse{Fence: r.join(t), ConversationID: first, Key: c.Key, Fingerprint: "two"})
+		equal(t, "conversation", reply.ConversationID, first)
+		r.remove(t, first)
+		if id, err := r.CreateConversationWith(r.ctx, c); err != nil || id != first {
+			t.Errorf("a retry after it was deleted: %s, %v, want %s", id, err, first)
+		}
+		bad := store.NewConversation{Messages: []store.NewMessage{{Role: "nobody", Content: "q"}}, Key: store.NewID(), Fingerprint: "one"}
+		if _, err := r.CreateConversationWith(r.ctx, bad); err == nil {
+			t.Error("a bad role is kept")
+		}
+		bad.Messages = user("q")
+		id, err := r.CreateConversationWith(r.ctx, bad)
+		if err != nil {
+			t.Fatal(err)
+		}
+		equal(t, "messages of one that was refused before", r.summary(t, id).MessageCount, 1)
 	}
 }
 

@@ -106,8 +106,8 @@ export function listConversations(after, { archived, pinned } = {}) {
   return json("GET", `/v1/conversations?limit=${pinned ? 100 : 50}` + query);
 }
 
-/** @returns {Promise<Conversation>} */
-export const createConversation = () => json("POST", "/v1/conversations", { body: {} });
+/** @param {string} key the same for every try @returns {Promise<Conversation>} */
+export const createConversation = (key) => json("POST", "/v1/conversations", { body: {}, key });
 
 /** @param {string} id @param {AbortSignal} [signal] @returns {Promise<Conversation>} */
 export const getConversation = (id, signal) => json("GET", conversationPath(id), { signal });

@@ -567,7 +567,7 @@ export class Conversation {
     try {
       let { id } = this;
       if (id === null) {
-        const info = await api.createConversation();
+        const info = await api.createConversation(outgoing.key);
         id = info.id;
         saveOutgoing(null, null);
         saveOutgoing(id, outgoing);
@@ -598,6 +598,8 @@ export class Conversation {
       this.host.changed();
     } catch (problem) {
       if (signal.aborted || this.question !== question) return;
+      // A conversation that was made for it, unknown to this page, can be deleted meanwhile.
+      if (this.id === null && problem instanceof api.Problem && problem.status === 404) outgoing.key = randomKey();
       question.failed(problem instanceof api.Problem ? problem.message : "The connection was lost.");
       this.host.busy();
       if (problem instanceof api.Problem && overtakes(problem)) await this.overtaken(outgoing, question, problem);
