@@ -145,6 +145,7 @@ func (c *Client) askOllama(ctx context.Context, models []Info) {
 		m := &models[i]
 		if can := told[i].Capabilities; len(can) > 0 {
 			m.Vision, m.Tools = new(slices.Contains(can, "vision")), new(slices.Contains(can, "tools"))
+			m.Chats = new(slices.Contains(can, "completion"))
 		}
 		if set := numCtx.FindStringSubmatch(told[i].Parameters); set != nil {
 			m.ContextLength, _ = strconv.ParseInt(set[1], 10, 64)

@@ -173,7 +173,7 @@ func (c *Catalog) route(l *look, model string) (Provider, string, error) {
 	for _, wanted := range []string{model, model + ":latest"} {
 		for i, s := range l.states {
 			for _, m := range s.Models {
-				if m.ID == wanted || model == "" && chats(m.ID) {
+				if m.ID == wanted || model == "" && chats(m) {
 					return c.cfg.Sources[i].Provider, m.ID, nil
 				}
 			}
@@ -282,10 +282,13 @@ func hasNoList(status int) bool {
 	return status == http.StatusNotFound || status == http.StatusMethodNotAllowed || status == http.StatusNotImplemented
 }
 
-// chats guesses from its name whether a model answers questions, for a default that nobody has chosen: lists mix in
-// models for embeddings, speech and images without a mark.
-func chats(id string) bool {
-	id = strings.ToLower(id)
+// chats tells whether a model answers questions, for a default that nobody has chosen. Where its server does not say, its name
+// does: lists mix in models for embeddings, speech and images without a mark.
+func chats(m Info) bool {
+	if m.Chats != nil {
+		return *m.Chats
+	}
+	id := strings.ToLower(m.ID)
 	for _, word := range []string{"embed", "bge-", "minilm", "rerank", "whisper", "tts", "transcribe", "dall-e", "image",
 		"moderation", "realtime", "sora", "davinci", "babbage"} {
 		if strings.Contains(id, word) {

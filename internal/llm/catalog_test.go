@@ -258,3 +258,19 @@ func TestClosedCatalogStopsLooking(t *testing.T) {
 		}
 	})
 }
+
+func TestWhatOnlyEmbedsIsNoDefault(t *testing.T) {
+	f := llmtest.New()
+	f.SetInfos(llm.Info{ID: "small:latest", Chats: new(false)}, llm.Info{ID: "image-talker", Chats: new(true)}, llm.Info{ID: "qwen"})
+	c := catalog(t, "", f)
+	if _, id, err := c.Resolve(t.Context(), ""); err != nil || id != "image-talker" {
+		t.Errorf("the default is %q, %v", id, err)
+	}
+	if _, id, err := c.Resolve(t.Context(), "small"); err != nil || id != "small:latest" {
+		t.Errorf("by its name it is %q, %v", id, err)
+	}
+	f.SetInfos(llm.Info{ID: "small:latest", Chats: new(false)})
+	if _, id, err := catalog(t, "", f).Resolve(t.Context(), ""); err != nil || id != llm.OfflineModel {
+		t.Errorf("with nothing else it is %q, %v", id, err)
+	}
+}

@@ -140,6 +140,7 @@ type Info struct {
 	ContextLength int64     // tokens of a conversation, as the server runs the model; 0: unknown
 	Vision        *bool     // takes images; nil: unknown
 	Tools         *bool     // calls functions; nil: unknown
+	Chats         *bool     // answers questions; nil: unknown
 }
 
 // Provider is something that answers. It is safe for concurrent use.
