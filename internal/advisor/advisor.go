@@ -265,6 +265,7 @@ func (a *Advisor) answer(s *session, q Question, provider llm.Provider, r store.
 	log := s.flusher.open(r)
 	reply := &reply{Response: r, session: s, question: q, provider: provider, log: log, out: log}
 	reply.history = func() ([]store.Message, error) { return a.read(reply) }
+	reply.wait.Store(&Wait{})
 	reply.ctx, reply.cancel = context.WithCancelCause(s.ctx)
 	a.mu.Lock()
 	a.replies[r.ID] = reply
@@ -372,10 +373,12 @@ func (a *Advisor) DeleteResponse(ctx context.Context, responseID string) error {
 	return nil
 }
 
-// Step is what a reader of a reply learns at once: log rows, and the reply as it was when they were all there was.
+// Step is what a reader of a reply learns at once: log rows, and the reply as it was when they were all there was; or, until the
+// model begins, what it waits for.
 type Step struct {
 	Response store.Response
 	Deltas   []store.Delta
+	Wait     *Wait
 }
 
 // keepAlive is how long a reader hears nothing at most, unless the database hangs just then.
@@ -385,15 +388,16 @@ const keepAlive = 15 * time.Second
 const newcomer = 30 * time.Second
 
 // Follow yields the log of a reply from row from on as it grows, and stops after the step in which the reply has ended. The
-// first step comes at once, also without rows, and every 15 seconds there is one. It ends with store.ErrNotFound for an
-// unknown reply or one that is deleted meanwhile, and with ctx's error. A database that is away is waited for, before the first
-// step for 30 seconds.
+// first step comes at once, also without rows, and every 15 seconds there is one; what a reply that is written here waits for is
+// told as it changes. It ends with store.ErrNotFound for an unknown reply or one that is deleted meanwhile, and with ctx's error. A
+// database that is away is waited for, before the first step for 30 seconds.
 func (a *Advisor) Follow(ctx context.Context, responseID string, from int) iter.Seq2[Step, error] {
 	return func(yield func(Step, error) bool) {
 		var r store.Response
 		var pause backoff
 		w := newWaiter(responseID)
 		begun, nothing := time.Now(), true // has been read
+		told, waits := Wait{}, true        // for the model to begin
 		for {
 			// At first, and in the end: how it is, and all that is left of it.
 			try, cancel := context.WithTimeout(ctx, patience)
@@ -403,7 +407,7 @@ func (a *Advisor) Follow(ctx context.Context, responseID string, from int) iter.
 			case err == nil:
 				r, nothing = was, false
 				from += len(deltas)
-				if !yield(Step{r, deltas}, nil) || r.Ended() {
+				if !yield(Step{Response: r, Deltas: deltas}, nil) || r.Ended() {
 					return
 				}
 			case ctx.Err() != nil:
@@ -420,15 +424,35 @@ func (a *Advisor) Follow(ctx context.Context, responseID string, from int) iter.
 				continue
 			}
 			// Between: what comes.
+			quiet := time.Now() // since when nothing was told
 			for over := false; !over; {
-				found := a.tails.next(ctx, w, from, keepAlive)
+				interval := keepAlive
+				if waits {
+					var wait *Wait
+					if wait, waits = a.waitsFor(responseID); waits {
+						interval = waitInterval
+					}
+					if waits && *wait != told {
+						told, quiet = *wait, time.Now()
+						if !yield(Step{Response: r, Wait: wait}, nil) {
+							return
+						}
+					}
+				}
+				found := a.tails.next(ctx, w, from, interval)
 				if ctx.Err() != nil {
 					yield(Step{}, ctx.Err())
 					return
 				}
+				if waits && !found.Over && len(found.Deltas) == 0 {
+					if time.Since(quiet) < keepAlive {
+						continue
+					}
+					quiet = time.Now()
+				}
 				if over = found.Over; !over {
 					from += len(found.Deltas)
-					if !yield(Step{r, found.Deltas}, nil) {
+					if !yield(Step{Response: r, Deltas: found.Deltas}, nil) {
 						return
 					}
 				}

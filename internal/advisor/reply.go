@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"git.georgsen.dk/hwlab/internal/lab"
@@ -21,6 +22,7 @@ type reply struct {
 	history  func() ([]store.Message, error) // what it answers, the question last
 	log      *replyLog                       // nil for one that is not kept
 	out      output
+	wait     atomic.Pointer[Wait] // nil once the model has begun
 	ctx      context.Context
 	cancel   context.CancelCauseFunc
 }
@@ -105,6 +107,7 @@ func (a *Advisor) generate(r *reply) store.Finish {
 		return end
 	}
 	fixed := len(request.Messages) // the instructions
+	begun := false                 // the model has
 	finish := ""
 	for again := true; again; {
 		again = false
@@ -119,6 +122,10 @@ func (a *Advisor) generate(r *reply) store.Finish {
 			}
 			if err != nil {
 				return stopped(err)
+			}
+			if !begun {
+				begun = true
+				r.wait.Store(nil)
 			}
 			if delta.Usage != nil {
 				u := store.Usage(*delta.Usage)
@@ -190,6 +197,7 @@ func (a *Advisor) request(r *reply) (llm.Request, *dialogue, error) {
 	request := llm.Request{Model: r.Model, Tools: q.Tools, ToolChoice: q.ToolChoice, ParallelToolCalls: q.ParallelToolCalls, Format: q.Format,
 		ReasoningEffort: q.ReasoningEffort, Verbosity: q.Verbosity, Temperature: q.Temperature, TopP: q.TopP,
 		PresencePenalty: q.PresencePenalty, FrequencyPenalty: q.FrequencyPenalty, MaxOutputTokens: q.MaxOutputTokens}
+	request.Waiting = r.waitFor
 	if r.log != nil {
 		request.Pace = func() { r.log.pace(r.ctx) }
 	}

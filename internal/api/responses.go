@@ -7,6 +7,7 @@ import (
 	"iter"
 	"net/http"
 	"strconv"
+	"time"
 
 	"git.georgsen.dk/hwlab/internal/advisor"
 	"git.georgsen.dk/hwlab/internal/llm"
@@ -284,6 +285,8 @@ func (a *API) stream(w http.ResponseWriter, r *http.Request, steps iter.Seq2[adv
 				return a.broken(err)
 			}
 			add(events...)
+		} else if step.Wait != nil {
+			unsent = append(unsent, waitComment(*step.Wait)...)
 		} else if len(step.Deltas) == 0 && !step.Response.Ended() {
 			unsent = append(unsent, ": still here\n\n"...) // so that proxies keep the connection
 		}
@@ -307,6 +310,23 @@ func (a *API) stream(w http.ResponseWriter, r *http.Request, steps iter.Seq2[adv
 		}
 	}
 	return nil
+}
+
+// waitComment tells what a reply waits for, in a comment: it is no event, has no number, and is in no reading of the same stream later.
+// It is hwlab's own.
+func waitComment(w advisor.Wait) string {
+	said := struct {
+		Phase   string `json:"phase"`
+		Seconds *int   `json:"seconds,omitempty"`
+		Percent *int   `json:"percent,omitempty"`
+	}{Phase: "waiting"}
+	switch {
+	case w.Loading:
+		said.Phase, said.Seconds = "loading", new(int(time.Since(w.Since).Seconds()))
+	case w.Reading:
+		said.Phase, said.Percent = "reading", &w.Percent
+	}
+	return ": hwlab " + string(marshal(said)) + "\n\n"
 }
 
 // broken ends a stream whose headers are out: the connection is cut, so that no reader takes it for the end.

@@ -19,10 +19,12 @@ import (
 // abilityTimeout bounds the questions about models beyond the list: whoever waits for the list waits for them.
 const abilityTimeout = 300 * time.Millisecond
 
-// abilities is what Ollama said about models: it reads it from disk each time.
+// abilities is what is known of the models of a server.
 type abilities struct {
-	mu    sync.Mutex
-	known map[version]shown
+	mu      sync.Mutex
+	known   map[version]shown // what Ollama said: it reads it from disk each time
+	kinds   map[string]kind   // by id, as last listed
+	refused map[string]bool   // by id, that would not go on with a reply
 }
 
 // version is a model as it was made at that time.
@@ -35,6 +37,7 @@ type version struct {
 type shown struct {
 	Capabilities []string `json:"capabilities"`
 	Parameters   string   `json:"parameters"`
+	Template     string   `json:"template"`
 }
 
 var numCtx = regexp.MustCompile(`(?m)^num_ctx\s+(\d+)`)
@@ -82,7 +85,7 @@ func (c *Client) ask(ctx context.Context, models []Info) {
 	switch {
 	case len(models) == 1 && models[0].OwnedBy == "llamacpp" && models[0].Vision == nil: // with several, asking would load one
 		c.askLlama(ctx, &models[0])
-	case slices.ContainsFunc(models, func(m Info) bool { return m.OwnedBy == "library" }):
+	case isOllama(models):
 		c.askOllama(ctx, models)
 	}
 }
@@ -109,12 +112,7 @@ func (c *Client) askLlama(ctx context.Context, m *Info) {
 // askOllama asks for each model once, and each time which are loaded: Ollama cuts what does not fit the context that a model is
 // loaded with, which is mostly much less than the model could have.
 func (c *Client) askOllama(ctx context.Context, models []Info) {
-	var running struct {
-		Models []struct {
-			Model  string `json:"model"`
-			Length int64  `json:"context_length"`
-		} `json:"models"`
-	}
+	var running ollamaRunning
 	var asking sync.WaitGroup
 	asking.Go(func() { c.get(ctx, http.MethodGet, "../api/ps", nil, &running) })
 	told := make([]shown, len(models))
@@ -146,6 +144,7 @@ func (c *Client) askOllama(ctx context.Context, models []Info) {
 		if can := told[i].Capabilities; len(can) > 0 {
 			m.Vision, m.Tools = new(slices.Contains(can, "vision")), new(slices.Contains(can, "tools"))
 			m.Chats = new(slices.Contains(can, "completion"))
+			m.Continues = *m.Chats && continues(told[i].Template)
 		}
 		if set := numCtx.FindStringSubmatch(told[i].Parameters); set != nil {
 			m.ContextLength, _ = strconv.ParseInt(set[1], 10, 64)

@@ -106,6 +106,7 @@ func (c *Client) Models(ctx context.Context) ([]Info, error) {
 			"servers send; check the base URL, which usually ends in /v1"})
 	}
 	models := make([]Info, 0, len(list.Data))
+	kinds := map[string]kind{}
 	for _, m := range list.Data {
 		if m.ID == "" {
 			continue
@@ -115,9 +116,22 @@ func (c *Client) Models(ctx context.Context) ([]Info, error) {
 			info.Created = time.Unix(int64(m.Created), 0).UTC()
 		}
 		info.learn(m.raw)
+		kinds[m.ID] = kindOf(info, m.raw)
+		info.Continues = kinds[m.ID].takesContinue()
 		models = append(models, info)
 	}
+	if isOllama(models) {
+		for id := range kinds {
+			kinds[id] = kindOllama
+		}
+	}
 	c.ask(ctx, models)
+	c.abilities.mu.Lock()
+	defer c.abilities.mu.Unlock()
+	c.abilities.kinds = kinds
+	for i := range models {
+		models[i].Continues = models[i].Continues && !c.abilities.refused[models[i].ID]
+	}
 	return models, nil
 }
 
@@ -150,7 +164,7 @@ func (c *Client) Stream(ctx context.Context, req Request) iter.Seq2[Delta, error
 		if req.Pace != nil {
 			resp.Body = paced{resp.Body, req.Pace}
 		}
-		for delta, err := range c.read(resp) {
+		for delta, err := range c.read(resp, req.Waiting) {
 			if err != nil {
 				var known *Error
 				if errors.As(err, &known) && ctx.Err() == nil {
@@ -178,7 +192,7 @@ func (p paced) Read(b []byte) (int, error) {
 }
 
 // read gives what is in an answer with status 200, whatever form it has.
-func (c *Client) read(resp *http.Response) iter.Seq2[Delta, error] {
+func (c *Client) read(resp *http.Response, waiting func(Wait)) iter.Seq2[Delta, error] {
 	kind, _, _ := mime.ParseMediaType(resp.Header.Get("Content-Type"))
 	switch kind {
 	case "text/html":
@@ -187,17 +201,50 @@ func (c *Client) read(resp *http.Response) iter.Seq2[Delta, error] {
 				Message: "it answers with a web page; check the base URL, which usually ends in /v1"})
 		}
 	case "application/json": // a server that does not stream, or an error in a 200
-		return readFrames(wholeBody(resp.Body))
+		return readFrames(waiting, wholeBody(resp.Body))
 	}
-	return readFrames(eventStream(resp.Body))
+	return readFrames(waiting, eventStream(resp.Body))
 }
 
-// begin posts the request. A server that refuses a parameter which not every server knows is asked once more without.
+// begin posts the request. A server that refuses a parameter which not every server knows is asked once more without, and one that
+// loads its model until it has.
 func (c *Client) begin(ctx context.Context, req Request) (*http.Response, error) {
 	wire := newWireRequest(req)
-	for {
+	c.abilities.mu.Lock()
+	k := c.abilities.kinds[req.Model]
+	c.abilities.mu.Unlock()
+	tell := func(w Wait) {
+		if req.Waiting != nil {
+			req.Waiting(w)
+		}
+	}
+	loading := req.Waiting != nil && c.loads(ctx, k, req.Model)
+	if loading {
+		tell(Wait{Loading: true})
+	}
+	wire.ReturnProgress = req.Waiting != nil && k.readsAloud()
+	switch { // a model that has begun to answer has thought
+	case req.Continue && k.takesContinue():
+		wire.AddGenerationPrompt, wire.ContinueFinalMessage = new(false), true
+		wire.ReasoningEffort, wire.ChatTemplateKwargs = "", withoutThinking
+	case req.Continue:
+		wire.ReasoningEffort, wire.ChatTemplateKwargs = "none", nil
+	}
+	for patient := time.Now().Add(headerTimeout); ; {
 		resp, err := c.do(ctx, http.MethodPost, "chat/completions", wire)
+		if err == nil && loading {
+			tell(Wait{})
+		}
 		var refused *Error
+		if errors.As(err, &refused) && refused.Status == http.StatusServiceUnavailable && refused.Code == codeLoading && k.readsAloud() &&
+			time.Now().Before(patient) {
+			loading = true
+			tell(Wait{Loading: true})
+			if !pause(ctx, loadEvery) {
+				return nil, c.failed(ctx, ctx.Err())
+			}
+			continue
+		}
 		if !errors.As(err, &refused) || refused.Code == CodeContextExceeded ||
 			refused.Status != http.StatusBadRequest && refused.Status != http.StatusUnprocessableEntity {
 			return resp, err
@@ -206,10 +253,30 @@ func (c *Client) begin(ctx context.Context, req Request) (*http.Response, error)
 		case refused.param == "max_tokens" && wire.MaxTokens != nil: // OpenAI's reasoning models
 			wire.MaxTokens, wire.MaxCompletionTokens = nil, req.MaxOutputTokens
 		case wire.StreamOptions != nil:
-			wire.StreamOptions, wire.ReasoningEffort, wire.ChatTemplateKwargs = nil, req.ReasoningEffort, nil
+			wire.StreamOptions, wire.ReasoningEffort, wire.ChatTemplateKwargs, wire.ReturnProgress = nil, req.ReasoningEffort, nil, false
 		default:
+			if req.Continue {
+				c.abilities.mu.Lock()
+				defer c.abilities.mu.Unlock()
+				if c.abilities.refused == nil {
+					c.abilities.refused = map[string]bool{}
+				}
+				c.abilities.refused[req.Model] = true
+			}
 			return resp, err
 		}
+	}
+}
+
+// pause returns false when ctx ends first.
+func pause(ctx context.Context, d time.Duration) bool {
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+		return true
+	case <-ctx.Done():
+		return false
 	}
 }
 

@@ -13,6 +13,9 @@ const (
 	CodeBadResponse = "bad_response" // the answer was not Chat Completions
 )
 
+// codeLoading is llama.cpp's code while it loads its model.
+const codeLoading = "unavailable_error"
+
 // CodeContextExceeded is the code of a request that is longer than the model's context, whatever its server's word for that is.
 const CodeContextExceeded = "context_length_exceeded"
 

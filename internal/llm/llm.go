@@ -109,9 +109,23 @@ type Request struct {
 	FrequencyPenalty  *float64
 	MaxOutputTokens   *int
 
+	// Continue says that the last message is the beginning of the reply, which goes on after it without thinking anew. It is for a
+	// model that [Info] says Continues of.
+	Continue bool
+
+	// Waiting is called with what the reply waits for until its first delta, as far as its server tells; nil is for nobody minds.
+	Waiting func(Wait)
+
 	// Pace is called before more of the answer is read from its server, once all that had come was yielded: while it waits, the
 	// network collects. nil is for no wait.
 	Pace func()
+}
+
+// Wait is what a reply waits for. The zero value is for what is not known.
+type Wait struct {
+	Loading bool // the server loads the model, or begins to
+	Reading bool // the model reads what it is told
+	Percent int  // that it has read, of what it did not know from before
 }
 
 // Delta is one step of a reply. Any of its parts may be empty, not all of them.
@@ -141,6 +155,7 @@ type Info struct {
 	Vision        *bool     // takes images; nil: unknown
 	Tools         *bool     // calls functions; nil: unknown
 	Chats         *bool     // answers questions; nil: unknown
+	Continues     bool      // goes on with a reply, as far as is known; see [Request]
 }
 
 // Provider is something that answers. It is safe for concurrent use.

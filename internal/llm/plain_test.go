@@ -78,7 +78,7 @@ func BenchmarkReadFrames(b *testing.B) {
 			body := strings.NewReader(strings.Repeat("data: "+strings.TrimSpace(w.piece)+"\n\n", b.N) + "data: [DONE]\n\n")
 			b.ReportAllocs()
 			b.ResetTimer()
-			for _, err := range readFrames(eventStream(body)) {
+			for _, err := range readFrames(nil, eventStream(body)) {
 				if err != nil {
 					b.Fatal(err)
 				}

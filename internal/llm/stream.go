@@ -99,8 +99,23 @@ type chunk struct {
 		Message      part   `json:"message"` // in place of Delta where the server does not stream
 		FinishReason string `json:"finish_reason"`
 	} `json:"choices"`
-	Usage *openai.Usage   `json:"usage"`
-	Error json.RawMessage `json:"error"`
+	Usage    *openai.Usage   `json:"usage"`
+	Error    json.RawMessage `json:"error"`
+	Progress *progress       `json:"prompt_progress"`
+}
+
+// progress is what llama.cpp says, when it is asked to, while the model reads what it is told. What is in its cache counts as read.
+type progress struct {
+	Total     float64 `json:"total"`
+	Cache     float64 `json:"cache"`
+	Processed float64 `json:"processed"`
+}
+
+func (p progress) percent() int {
+	if p.Total <= p.Cache {
+		return 100
+	}
+	return int(100 * min(1, max(0, (p.Processed-p.Cache)/(p.Total-p.Cache))))
 }
 
 // part is a piece of an answer. Servers have one of two names for what the model thinks, or both with the same in them.
@@ -123,8 +138,8 @@ func (p part) reasoning() wireText {
 }
 
 // readFrames turns payloads into the deltas of one reply. Finish and usage come in the last one, with nothing after it:
-// some servers count after they finish, and some send text after they said they had.
-func readFrames(frames iter.Seq2[frame, error]) iter.Seq2[Delta, error] {
+// some servers count after they finish, and some send text after they said they had. waiting may be nil.
+func readFrames(waiting func(Wait), frames iter.Seq2[frame, error]) iter.Seq2[Delta, error] {
 	return func(yield func(Delta, error) bool) {
 		var (
 			text, refusal, reasoning joiner
@@ -192,6 +207,9 @@ func readFrames(frames iter.Seq2[frame, error]) iter.Seq2[Delta, error] {
 				const odd = "it sent something that is not a piece of a reply: "
 				fail(&Error{Code: CodeBadResponse, Message: odd + presentable(f.data)})
 				return
+			}
+			if c.Progress != nil && waiting != nil {
+				waiting(Wait{Reading: true, Percent: c.Progress.percent()})
 			}
 			if c.Usage != nil {
 				last.Usage = usageOf(c.Usage) // some send it with every chunk; the last is the sum

@@ -30,7 +30,7 @@ func FuzzReadFrames(f *testing.F) {
 		type outcome struct{ text, reasoning, refusal, calls, finish, message string }
 		read := func(frames func(func(frame, error) bool)) (o outcome) {
 			ended, calls := false, 0
-			for d, err := range readFrames(frames) {
+			for d, err := range readFrames(nil, frames) {
 				if ended {
 					t.Fatalf("went on after the end: %+v, %v", d, err)
 				}

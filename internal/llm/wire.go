@@ -27,6 +27,11 @@ type wireRequest struct {
 	FrequencyPenalty    *float64              `json:"frequency_penalty,omitempty"`
 	MaxTokens           *int                  `json:"max_tokens,omitempty"`
 	MaxCompletionTokens *int                  `json:"max_completion_tokens,omitempty"`
+
+	// Of some servers, see kind.
+	ReturnProgress       bool  `json:"return_progress,omitempty"`
+	AddGenerationPrompt  *bool `json:"add_generation_prompt,omitempty"`
+	ContinueFinalMessage bool  `json:"continue_final_message,omitempty"`
 }
 
 type wireMessage struct {
@@ -88,13 +93,15 @@ type wireSchema struct {
 	Strict      *bool           `json:"strict,omitempty"`
 }
 
+var withoutThinking = map[string]bool{"enable_thinking": false}
+
 func newWireRequest(req Request) wireRequest {
 	wire := wireRequest{Model: req.Model, Stream: true, StreamOptions: &openai.StreamOptions{IncludeUsage: true},
 		ReasoningEffort: req.ReasoningEffort, Verbosity: req.Verbosity, Temperature: req.Temperature, TopP: req.TopP,
 		PresencePenalty: req.PresencePenalty, FrequencyPenalty: req.FrequencyPenalty,
 		MaxTokens: req.MaxOutputTokens} // the older name is the one that every local server knows
 	if req.NoThinking { // of Ollama, llama.cpp and OpenAI; of vLLM and older llama.cpp
-		wire.ReasoningEffort, wire.ChatTemplateKwargs = "none", map[string]bool{"enable_thinking": false}
+		wire.ReasoningEffort, wire.ChatTemplateKwargs = "none", withoutThinking
 	}
 	for _, m := range req.Messages {
 		w, said := newWireMessage(m)

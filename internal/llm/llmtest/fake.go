@@ -16,7 +16,8 @@ import (
 
 // Step is one thing a scripted reply does. Its parts happen in the order of the fields; those that are empty do not.
 type Step struct {
-	Gate      *Gate // waits here until the test opens it, or the request is cancelled
+	Gate      *Gate  // waits here until the test opens it, or the request is cancelled
+	Read      [3]int // tokens of the prompt: all, those in the cache, those read; over HTTP for who asks a llama.cpp for it
 	Reasoning string
 	Text      string
 	Refusal   string
@@ -63,8 +64,19 @@ func (g *Gate) Reached() <-chan struct{} { return g.reached }
 // Open lets every reply pass, now and later. It may be called again.
 func (g *Gate) Open() { g.twice.Do(func() { close(g.open) }) }
 
+func isClosed(c <-chan struct{}) bool {
+	select {
+	case <-c:
+		return true
+	default:
+		return false
+	}
+}
+
+func (g *Gate) reach() { g.once.Do(func() { close(g.reached) }) }
+
 func (g *Gate) wait(ctx context.Context) error {
-	g.once.Do(func() { close(g.reached) })
+	g.reach()
 	select {
 	case <-g.open:
 		return nil
@@ -79,6 +91,7 @@ type Fake struct {
 	mu       sync.Mutex
 	models   []llm.Info
 	err      error
+	load     *Gate
 	scripts  [][]Step
 	requests []llm.Request
 }
@@ -113,6 +126,24 @@ func (f *Fake) Fail(err error) {
 	f.err = err
 }
 
+// Load has the model loaded when it is asked for, until gate is opened. Over HTTP that is done in the way of the server that owns
+// the models: llama.cpp with one or several, Ollama ("library") or llama-swap; others say nothing until then.
+func (f *Fake) Load(gate *Gate) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.load = gate
+}
+
+// loading returns the gate that loading waits at, or nil once that is over.
+func (f *Fake) loading() *Gate {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.load != nil && isClosed(f.load.open) {
+		f.load = nil
+	}
+	return f.load
+}
+
 // Script adds the reply to a coming request.
 func (f *Fake) Script(steps ...Step) {
 	f.mu.Lock()
@@ -141,7 +172,7 @@ func (f *Fake) Models(ctx context.Context) ([]llm.Info, error) {
 func (f *Fake) take(req llm.Request) []Step {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	req.Messages = slices.Clone(req.Messages)
+	req.Messages, req.Waiting = slices.Clone(req.Messages), nil
 	f.requests = append(f.requests, req)
 	if len(f.scripts) == 0 {
 		return Say("ok")
@@ -154,10 +185,26 @@ func (f *Fake) take(req llm.Request) []Step {
 // Stream implements llm.Provider.
 func (f *Fake) Stream(ctx context.Context, req llm.Request) iter.Seq2[llm.Delta, error] {
 	return func(yield func(llm.Delta, error) bool) {
+		waits := func(w llm.Wait) {
+			if req.Waiting != nil {
+				req.Waiting(w)
+			}
+		}
+		if gate := f.loading(); gate != nil {
+			waits(llm.Wait{Loading: true})
+			if err := gate.wait(ctx); err != nil {
+				yield(llm.Delta{}, err)
+				return
+			}
+			waits(llm.Wait{})
+		}
 		for _, s := range f.take(req) {
 			err := ctx.Err()
 			if err == nil && s.Gate != nil {
 				err = s.Gate.wait(ctx)
+			}
+			if all, known, read := s.Read[0], s.Read[1], s.Read[2]; all > known {
+				waits(llm.Wait{Reading: true, Percent: 100 * (read - known) / (all - known)})
 			}
 			if err != nil {
 				yield(llm.Delta{}, err)

@@ -7,6 +7,7 @@ import (
 	"io"
 	"net/http"
 	"net/http/httptest"
+	"slices"
 
 	"git.georgsen.dk/hwlab/internal/llm"
 )
@@ -29,6 +30,9 @@ func Handler(f *Fake) http.Handler {
 		data := []map[string]any{}
 		for _, m := range models {
 			entry := map[string]any{"id": m.ID, "object": "model", "owned_by": m.OwnedBy, "created": 0}
+			if m.OwnedBy == "llamacpp" && len(models) > 1 {
+				entry["status"] = map[string]any{"value": map[bool]string{false: "loaded", true: "unloaded"}[f.loading() != nil]}
+			}
 			if m.ContextLength > 0 {
 				entry["max_model_len"] = m.ContextLength
 			}
@@ -49,13 +53,95 @@ func Handler(f *Fake) http.Handler {
 			return
 		}
 		req, err := asked.parse()
+		models, _ := f.Models(r.Context())
+		if err == nil {
+			err = asked.strict(models)
+		}
 		if err != nil {
 			refuse(w, &llm.Error{Status: http.StatusBadRequest, Message: err.Error()})
 			return
 		}
-		play(w, r, f.take(req), asked.Model, asked.StreamOptions.IncludeUsage)
+		if gate := f.loading(); gate != nil && owner(models) == "llamacpp" && len(models) == 1 {
+			gate.reach()
+			w.WriteHeader(http.StatusServiceUnavailable)
+			io.WriteString(w, `{"error":{"message":"Loading model","type":"unavailable_error","code":503}}`)
+			return
+		} else if gate != nil && gate.wait(r.Context()) != nil {
+			return
+		}
+		if owner(models) == "library" && len(req.Messages) > 0 {
+			req.Continue = req.Messages[len(req.Messages)-1].Role == llm.RoleAssistant
+		}
+		steps := f.take(req)
+		if !asked.ReturnProgress {
+			steps = slices.Clone(steps)
+			for i := range steps {
+				steps[i].Read = [3]int{}
+			}
+		}
+		play(w, r, steps, asked.Model, asked.StreamOptions.IncludeUsage)
 	})
+	// only answers where the models are of that owner.
+	only := func(of string, answer func(r *http.Request, models []llm.Info) any) http.HandlerFunc {
+		return func(w http.ResponseWriter, r *http.Request) {
+			if models, _ := f.Models(r.Context()); owner(models) == of {
+				json.NewEncoder(w).Encode(answer(r, models))
+			} else {
+				http.NotFound(w, r)
+			}
+		}
+	}
+	mux.HandleFunc("GET /api/ps", only("library", func(_ *http.Request, models []llm.Info) any {
+		running := []any{}
+		if gate := f.loading(); gate == nil || isClosed(gate.reached) { // while it is loaded, too
+			for _, m := range models {
+				running = append(running, map[string]any{"model": m.ID, "context_length": m.ContextLength})
+			}
+		}
+		return map[string]any{"models": running}
+	}))
+	mux.HandleFunc("POST /api/show", only("library", func(r *http.Request, models []llm.Info) any {
+		var asked struct{ Model string }
+		json.NewDecoder(r.Body).Decode(&asked)
+		template := "{{ range .Messages }}{{ .Content }}</s>{{ end }}"
+		for _, m := range models {
+			if m.ID == asked.Model && m.Continues {
+				template = "{{ range $i, $_ := .Messages }}{{ .Content }}{{ if not (eq (len (slice $.Messages $i)) 1) }}</s>{{ end }}{{ end }}"
+			}
+		}
+		return map[string]any{"capabilities": []string{"completion"}, "template": template}
+	}))
+	mux.HandleFunc("GET /running", only("llama-swap", func(_ *http.Request, models []llm.Info) any {
+		running := []any{}
+		for _, m := range models {
+			running = append(running, map[string]any{"model": m.ID, "state": map[bool]string{false: "ready", true: "starting"}[f.loading() != nil]})
+		}
+		return map[string]any{"running": running}
+	}))
 	return mux
+}
+
+// owner is whose the models are.
+func owner(models []llm.Info) string {
+	if len(models) == 0 {
+		return ""
+	}
+	return models[0].OwnedBy
+}
+
+// strict refuses what the server that owns the models does not know.
+func (q request) strict(models []llm.Info) error {
+	reads := owner(models) == "llamacpp" || owner(models) == "llama-swap"
+	if q.ReturnProgress && !reads {
+		return errors.New("unknown field return_progress")
+	}
+	if (q.ContinueFinalMessage || q.AddGenerationPrompt != nil) && !reads && owner(models) != "vllm" {
+		return errors.New("unknown field continue_final_message")
+	}
+	if q.ContinueFinalMessage && (q.AddGenerationPrompt == nil || *q.AddGenerationPrompt) {
+		return errors.New("cannot set both add_generation_prompt and continue_final_message to true")
+	}
+	return nil
 }
 
 // request is what is read of a request, in a shape of its own so that it is not the client's that it is held against.
@@ -91,6 +177,10 @@ type request struct {
 	Template        struct {
 		Thinking *bool `json:"enable_thinking"`
 	} `json:"chat_template_kwargs"`
+	ReturnProgress       bool  `json:"return_progress"`
+	ContinueFinalMessage bool  `json:"continue_final_message"`
+	AddGenerationPrompt  *bool `json:"add_generation_prompt"`
+
 	Verbosity        string
 	Temperature      *float64
 	TopP             *float64 `json:"top_p"`
@@ -105,6 +195,7 @@ type request struct {
 func (q request) parse() (llm.Request, error) {
 	req := llm.Request{Model: q.Model, ParallelToolCalls: q.ParallelToolCalls, ReasoningEffort: q.ReasoningEffort, Verbosity: q.Verbosity,
 		Temperature: q.Temperature, TopP: q.TopP, PresencePenalty: q.PresencePenalty, FrequencyPenalty: q.FrequencyPenalty, MaxOutputTokens: q.MaxTokens}
+	req.Continue = q.ContinueFinalMessage
 	req.NoThinking = q.Template.Thinking != nil && !*q.Template.Thinking
 	for _, m := range q.Messages {
 		message := llm.Message{Role: m.Role, CallID: m.ToolCallID}
@@ -174,6 +265,10 @@ func play(w http.ResponseWriter, r *http.Request, steps []Step, model string, us
 	for _, s := range steps {
 		if s.Gate != nil && s.Gate.wait(r.Context()) != nil {
 			return
+		}
+		if s.Read != [3]int{} {
+			chunk(map[string]any{"choices": []any{map[string]any{"index": 0, "delta": map[string]any{"role": "assistant", "content": nil}, "finish_reason": nil}},
+				"prompt_progress": map[string]any{"total": s.Read[0], "cache": s.Read[1], "processed": s.Read[2], "time_ms": 1}})
 		}
 		if s.Reasoning != "" {
 			choice(map[string]any{"reasoning_content": s.Reasoning}, nil)
