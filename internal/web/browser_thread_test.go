@@ -454,6 +454,48 @@ func TestOlderMessagesComeAbove(t *testing.T) {
 	})
 }
 
+// A wait has phases: the server loads the model, the model reads, and then it writes at a pace. Who comes meanwhile sees them, too.
+func TestAWaitHasPhases(t *testing.T) {
+	widths(t, func(t *testing.T, b *tab) {
+		s := newServer(t, testrecord.SQLite(t), "", "")
+		load, read, more, write := llmtest.NewGate(), llmtest.NewGate(), llmtest.NewGate(), llmtest.NewGate()
+		s.model.Load(load)
+		steps := []llmtest.Step{{Gate: read, Read: [3]int{5200, 200, 1900}}, {Gate: more, Read: [3]int{5200, 200, 5200}}, {Gate: write, Text: "So"}}
+		words := make([]*llmtest.Gate, 40)
+		for i := range words {
+			words[i] = llmtest.NewGate()
+			steps = append(steps, llmtest.Step{Gate: words[i], Text: " many words"})
+		}
+		s.model.Script(steps...)
+		b.open(s.url("/"))
+		b.send("Tell me")
+		b.wait("/^Loading model [1-9]\\d* s$/.test(document.querySelector('.wait')?.innerText)")
+		b.checkAccess("a model that is loaded")
+		b.do(chromedp.Reload())
+		b.wait("/^Loading model [1-9]\\d* s$/.test(document.querySelector('.wait')?.innerText)")
+		load.Open()
+		b.wait("document.querySelector('.wait').innerText.startsWith('Waiting for the model…')")
+		read.Open()
+		b.wait("document.querySelector('.wait').innerText === 'Reading 34 %'")
+		b.do(chromedp.Reload())
+		b.wait("document.querySelector('.wait')?.innerText === 'Reading 34 %'")
+		more.Open()
+		b.wait("document.querySelector('.wait').innerText === 'Reading 100 %'")
+		write.Open()
+		b.wait("document.querySelector('.wait').hidden")
+		for i := 0; b.text("document.querySelector('.pace').hidden") == "true"; i = min(i+1, len(words)-1) {
+			b.still("1")
+			words[i].Open()
+		}
+		b.wait("/^about [\\d.]+ tokens\\/s$/.test(document.querySelector('.pace').innerText)")
+		for _, gate := range words {
+			gate.Open()
+		}
+		b.settled(2)
+		b.wait("document.querySelector('.wait').hidden && document.querySelector('.pace').hidden")
+	})
+}
+
 // While a reply is waited for the page counts the seconds, then says how fast it comes; a gauge says how full the model's
 // context is, where that is known; and the status line says that a reply began, and its text once.
 func TestWhatIsKnownOfAReplyIsShown(t *testing.T) {

@@ -5,7 +5,7 @@
 import * as api from "./api.js";
 import { byId, h, pause } from "./dom.js";
 import { attachedTo } from "./files.js";
-import { describeEnd, editMessage, itemText, messageElement, nameMessage, Question, ReplyView } from "./message.js";
+import { describeEnd, editMessage, itemText, messageElement, nameMessage, Question, ReplyView, WAITING } from "./message.js";
 import { Scroll } from "./scroll.js";
 import { loadOutgoing, randomKey, saveOutgoing } from "./storage.js";
 
@@ -648,7 +648,7 @@ export class Conversation {
     this.reply = view;
     this.views.set(responseId, view);
     this.thread.append(view.element, ...(this.question ? [this.question.element] : []));
-    view.waiting("Waiting for the model…");
+    view.waiting(WAITING);
     this.status.textContent = "The advisor is writing.";
     this.host.busy();
     void this.readReply(view, responseId, started);

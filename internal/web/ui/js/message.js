@@ -167,6 +167,9 @@ export class Question {
   }
 }
 
+/** What stands for a reply until something is known of it. */
+export const WAITING = "Waiting for the model…";
+
 /** A reply: what is there of it, what it waits for and how it ended. */
 export class ReplyView {
   /** @param {string | null} responseId */
@@ -254,17 +257,34 @@ export class ReplyView {
     return part;
   }
 
-  /** Shows that a reply is coming before there is any of it. @param {string} what */
-  waiting(what) {
+  /**
+   * Shows that a reply is coming before there is any of it.
+   * @param {string} what
+   * @param {number} [since] how many seconds that has lasted
+   */
+  waiting(what, since = 0) {
     clearInterval(this.timer);
-    const begun = performance.now();
-    const seconds = h("span", {}, "");
+    const begun = performance.now() - since * 1000;
+    const seconds = h("span", {}, since > 0 ? ` ${since} s` : "");
     this.wait.replaceChildren(what, seconds);
     this.wait.hidden = false;
+    this.pace.hidden = true;
     this.timer = window.setInterval(() => {
       if (!this.element.isConnected) clearInterval(this.timer);
       seconds.textContent = ` ${Math.round((performance.now() - begun) / 1000)} s`;
     }, 1000);
+  }
+
+  /** Shows what the model's server is at. @param {StreamEvent} event */
+  phase({ phase, seconds, percent }) {
+    if (phase === "loading") this.waiting("Loading model", seconds);
+    else if (phase === "waiting") this.waiting(WAITING);
+    else if (phase === "reading") {
+      clearInterval(this.timer);
+      this.wait.replaceChildren(`Reading ${percent} %`);
+      this.wait.hidden = false;
+      this.pace.hidden = true;
+    }
   }
 
   stopWaiting() {
@@ -308,6 +328,9 @@ export class ReplyView {
     switch (event.type) {
       case "response.output_item.added":
         if (event.item?.type === "message") this.element.dataset.id = event.item.id;
+        break;
+      case "hwlab.wait":
+        this.phase(event);
         break;
       case "response.reasoning_summary_text.delta":
         if (this.thoughts.data === "") this.waiting("Thinking…");

@@ -3,9 +3,13 @@
 /** The server sends a comment every 15 s; this long without a byte is a dead line. */
 const SILENCE = 45_000;
 
+/** A comment that begins so says what a reply waits for. */
+const WAITS = ": hwlab ";
+
 /**
- * Reads a stream of server-sent events as JSON. Ends when the stream ends and
- * throws when the line breaks or falls silent.
+ * Reads a stream of server-sent events as JSON, and what a reply waits for as
+ * an event without a number. Ends when the stream ends and throws when the
+ * line breaks or falls silent.
  * @param {Response} response
  * @returns {AsyncGenerator<StreamEvent, void, void>}
  */
@@ -30,6 +34,8 @@ export async function* readEvents(response) {
           if (text !== "" && text !== "[DONE]") yield JSON.parse(text);
         } else if (line.startsWith("data:")) {
           data.push(line.slice(line[5] === " " ? 6 : 5));
+        } else if (line.startsWith(WAITS)) {
+          yield { type: "hwlab.wait", ...JSON.parse(line.slice(WAITS.length)) };
         }
       }
     }

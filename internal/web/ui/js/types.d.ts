@@ -81,6 +81,10 @@ export interface StreamEvent {
   code?: string | null;
   message?: string;
   error?: { code?: string; message?: string };
+  /** Of hwlab.wait: what for, since when, how far. */
+  phase?: "loading" | "reading" | "waiting";
+  seconds?: number;
+  percent?: number;
 }
 
 export interface Model {
