@@ -17,6 +17,7 @@ import (
 	"log/slog"
 	"mime"
 	"net/http"
+	"net/url"
 	"reflect"
 	"slices"
 	"strconv"
@@ -101,7 +102,7 @@ func New(cfg Config) http.Handler {
 	mux.Handle("/v1/", a.handle(func(_ http.ResponseWriter, r *http.Request) error {
 		// The mux sends here what no pattern takes: a path that is not there, or a method that a path does not have.
 		var possible []string
-		for _, method := range []string{http.MethodGet, http.MethodPost, http.MethodDelete} {
+		for _, method := range []string{http.MethodGet, http.MethodHead, http.MethodPost, http.MethodDelete} {
 			probe := r.Clone(r.Context())
 			probe.Method = method
 			if _, pattern := mux.Handler(probe); pattern != "/v1/" {
@@ -146,7 +147,10 @@ func (a *API) routes() map[string]func(http.ResponseWriter, *http.Request) error
 func (a *API) handle(f func(http.ResponseWriter, *http.Request) error) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		r.Body = http.MaxBytesReader(w, r.Body, a.MaxRequest)
-		err := f(w, r)
+		err := checkQuery(r)
+		if err == nil {
+			err = f(w, r)
+		}
 		if err == nil || r.Context().Err() != nil {
 			return
 		}
@@ -197,6 +201,10 @@ func readBody(r *http.Request, v any) ([]byte, error) {
 			return nil, &Error{Status: http.StatusUnsupportedMediaType, Code: "unsupported_media_type", Message: "send the body as application/json"}
 		}
 	}
+	if encoding := r.Header.Get("Content-Encoding"); encoding != "" && encoding != "identity" {
+		return nil, &Error{Status: http.StatusUnsupportedMediaType, Code: "unsupported_media_type", Param: "Content-Encoding",
+			Message: "send the body as it is, without Content-Encoding"}
+	}
 	body, err := io.ReadAll(r.Body)
 	var tooLarge *http.MaxBytesError
 	if errors.As(err, &tooLarge) {
@@ -213,27 +221,97 @@ func readBody(r *http.Request, v any) ([]byte, error) {
 	if err := json.Unmarshal(body, &fields); err != nil {
 		var wrong *json.UnmarshalTypeError
 		if errors.As(err, &wrong) {
-			return nil, badRequest("", "the body is not a JSON object but %s", wrong.Value)
+			return nil, badRequest("", "the body must be a JSON object, not %s", wrong.Value)
 		}
 		return nil, badRequest("", "the body is not JSON: %v", err)
 	}
-	known := fieldsOf(reflect.TypeOf(v).Elem())
 	for name, value := range fields {
 		if err := checkText(name, value); err != nil {
 			return nil, err
 		}
+		if tooDeep(value) {
+			return nil, badRequest(name, "%s is nested deeper than %d levels", name, maxDepth)
+		}
+	}
+	if err := checkKnown("", fields, v); err != nil {
+		return nil, err
+	}
+	return body, decode("", body, v)
+}
+
+// decodeKnown reads the JSON object of a field into a struct, as decode does, and refuses what the struct does not have.
+func decodeKnown(field string, raw json.RawMessage, v any) error {
+	var fields map[string]json.RawMessage
+	if err := decode(field, raw, &fields); err != nil {
+		return err
+	}
+	if err := checkKnown(field, fields, v); err != nil {
+		return err
+	}
+	return decode(field, raw, v)
+}
+
+// checkKnown refuses fields that the struct v does not have.
+func checkKnown(field string, fields map[string]json.RawMessage, v any) error {
+	known := fieldsOf(reflect.TypeOf(v).Elem())
+	for name, value := range fields {
 		if !slices.Contains(known, name) && given(value) {
-			return nil, &Error{Status: http.StatusBadRequest, Code: "unknown_parameter", Param: name, Message: fmt.Sprintf("there is no parameter %q", name)}
+			return unknown(inside(field, name))
 		}
 	}
-	if err := json.Unmarshal(body, v); err != nil {
-		var wrong *json.UnmarshalTypeError
-		if errors.As(err, &wrong) {
-			return nil, badRequest(wrong.Field, "%s cannot be a %s", wrong.Field, wrong.Value)
-		}
-		return nil, badRequest("", "the body cannot be read: %v", err)
+	return nil
+}
+
+func unknown(param string) *Error {
+	return &Error{Status: http.StatusBadRequest, Code: "unknown_parameter", Param: param, Message: fmt.Sprintf("there is no parameter %q", param)}
+}
+
+// inside is the name of a field of the field that has this name, "" for the body itself.
+func inside(field, name string) string {
+	if field == "" {
+		return name
 	}
-	return body, nil
+	return field + "." + name
+}
+
+// maxDepth is how deep a value may be nested. SQLite, as the record of either engine must fit into the other, takes 1,000 levels.
+const maxDepth = 500
+
+// tooDeep reports whether valid JSON is nested deeper than maxDepth.
+func tooDeep(raw []byte) bool {
+	depth, quoted := 0, false
+	for i := 0; i < len(raw); i++ {
+		switch c := raw[i]; {
+		case c == '\\':
+			i++
+		case c == '"':
+			quoted = !quoted
+		case quoted:
+		case c == '{', c == '[':
+			if depth++; depth > maxDepth {
+				return true
+			}
+		case c == '}', c == ']':
+			depth--
+		}
+	}
+	return false
+}
+
+// checkQuery refuses a query that is malformed or has a parameter that openapi.json does not describe for this operation:
+// one that is dropped can turn a request into another.
+func checkQuery(r *http.Request) error {
+	query, err := url.ParseQuery(r.URL.RawQuery)
+	if err != nil {
+		return badRequest("", "the query cannot be read: %v", err)
+	}
+	known, ok := queries()[r.Pattern]
+	for name := range query {
+		if ok && !slices.Contains(known, strings.TrimSuffix(name, "[]")) {
+			return unknown(name)
+		}
+	}
+	return nil
 }
 
 // fieldsOf is the names of a struct's fields in JSON.

@@ -7,6 +7,7 @@ import (
 	"net/http"
 	"strings"
 	"time"
+	"unicode/utf8"
 
 	"git.georgsen.dk/hwlab/internal/store"
 )
@@ -14,26 +15,20 @@ import (
 // createConversation is POST /v1/conversations; title and the Idempotency-Key are hwlab's own.
 func (a *API) createConversation(w http.ResponseWriter, r *http.Request) error {
 	var q struct {
-		Metadata map[string]string `json:"metadata"`
-		Items    json.RawMessage   `json:"items"`
-		Title    string            `json:"title"`
+		Metadata metadata        `json:"metadata"`
+		Items    json.RawMessage `json:"items"`
+		Title    title           `json:"title"`
 	}
 	body, err := readBody(r, &q)
 	if err != nil {
 		return err
 	}
-	c := store.NewConversation{Title: q.Title, Metadata: q.Metadata}
+	c := store.NewConversation{Title: string(q.Title), Metadata: q.Metadata}
 	if c.Key, c.Fingerprint, err = idempotency(r, body); err != nil {
 		return err
 	}
-	if err := checkMetadata(q.Metadata); err != nil {
+	if c.Messages, err = a.parseNewItems(r.Context(), q.Items); err != nil {
 		return err
-	}
-	if c.Messages, err = a.parseInput(r.Context(), "items", q.Items); err != nil {
-		return err
-	}
-	if len(c.Messages) > mostItems {
-		return badRequest("items", "items has more than %d items", mostItems)
 	}
 	id, err := a.Record.CreateConversationWith(r.Context(), c)
 	if err != nil {
@@ -47,8 +42,18 @@ func (a *API) createConversation(w http.ResponseWriter, r *http.Request) error {
 	return err
 }
 
-// mostItems is how many items a request can add to a conversation.
-const mostItems = 20
+// title is a title of a request. It is shown in lists, so it has OpenAI's limit for a value of metadata.
+type title string
+
+func (t *title) UnmarshalJSON(raw []byte) error {
+	if err := decode("title", raw, (*string)(t)); err != nil {
+		return err
+	}
+	if utf8.RuneCountInString(string(*t)) > maxValue {
+		return badRequest("title", "title is longer than %d characters", maxValue)
+	}
+	return nil
+}
 
 // getConversation is GET /v1/conversations/{id}.
 func (a *API) getConversation(w http.ResponseWriter, r *http.Request) error {
@@ -75,19 +80,16 @@ func conversationError(err error, r *http.Request) error {
 // updateConversation is POST /v1/conversations/{id}; all but metadata is hwlab's own.
 func (a *API) updateConversation(w http.ResponseWriter, r *http.Request) error {
 	var q struct {
-		Title    *string           `json:"title"`
-		Metadata map[string]string `json:"metadata"`
-		Pinned   *bool             `json:"pinned"`
-		Archived *bool             `json:"archived"`
+		Title    *title   `json:"title"`
+		Metadata metadata `json:"metadata"`
+		Pinned   *bool    `json:"pinned"`
+		Archived *bool    `json:"archived"`
 	}
 	if err := readJSON(r, &q); err != nil {
 		return err
 	}
-	if err := checkMetadata(q.Metadata); err != nil {
-		return err
-	}
 	c, err := a.Record.UpdateConversation(r.Context(), parseID(conversationID, r.PathValue("id")),
-		store.ConversationChange{Title: q.Title, Metadata: q.Metadata, Pinned: q.Pinned, Archived: q.Archived})
+		store.ConversationChange{Title: (*string)(q.Title), Metadata: q.Metadata, Pinned: q.Pinned, Archived: q.Archived})
 	if err != nil {
 		return conversationError(err, r)
 	}

@@ -76,8 +76,11 @@ func toError(err error) *Error {
 		return own
 	case errors.As(err, &text):
 		param := text.Field
-		if param == "content" || param == "role" || param == "item" {
+		switch param {
+		case "content", "role", "item":
 			param = "input"
+		case "key":
+			param = "Idempotency-Key"
 		}
 		return &Error{Status: http.StatusBadRequest, Code: "invalid_text", Param: param,
 			Message: fmt.Sprintf("%s cannot be kept: it has %s", param, text.Reason)}

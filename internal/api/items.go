@@ -2,11 +2,13 @@ package api
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"encoding/base64"
 	"encoding/json"
 	"errors"
 	"fmt"
+	"net/url"
 	"slices"
 	"strings"
 	"unicode/utf8"
@@ -44,21 +46,36 @@ type inputPart struct {
 	FileID   string  `json:"file_id"`
 }
 
-// parseInput reads input: a string, or items. field is its name in the request. An item_reference becomes a copy of the item
-// that it names.
-func (a *API) parseInput(ctx context.Context, field string, raw json.RawMessage) ([]store.NewMessage, error) {
-	if !given(raw) {
-		return nil, nil
-	}
+// parseInput reads input: a string, or items.
+func (a *API) parseInput(ctx context.Context, raw json.RawMessage) ([]store.NewMessage, error) {
 	var text string
-	if json.Unmarshal(raw, &text) == nil {
+	if given(raw) && json.Unmarshal(raw, &text) == nil {
 		return []store.NewMessage{{Role: "user", Content: text}}, nil
 	}
 	var items []json.RawMessage
-	if json.Unmarshal(raw, &items) != nil {
-		return nil, badRequest(field, "%s must be a string or a list of items", field)
+	if given(raw) && json.Unmarshal(raw, &items) != nil {
+		return nil, badRequest("input", "input must be a string or a list of items")
 	}
-	var list []store.NewMessage
+	return a.parseItems(ctx, "input", items)
+}
+
+// mostItems is how many items a request can add to a conversation.
+const mostItems = 20
+
+// parseNewItems reads the items that are added to a conversation without a question.
+func (a *API) parseNewItems(ctx context.Context, raw json.RawMessage) ([]store.NewMessage, error) {
+	var items []json.RawMessage
+	if given(raw) && json.Unmarshal(raw, &items) != nil {
+		return nil, badRequest("items", "items must be a list of items")
+	}
+	if len(items) > mostItems {
+		return nil, badRequest("items", "items has more than %d items", mostItems)
+	}
+	return a.parseItems(ctx, "items", items)
+}
+
+// parseItems reads the items of a field. An item_reference becomes a copy of the item that it names.
+func (a *API) parseItems(ctx context.Context, field string, items []json.RawMessage) (list []store.NewMessage, err error) {
 	for i, raw := range items {
 		m, err := a.parseItem(ctx, fmt.Sprintf("%s[%d]", field, i), raw)
 		if err != nil {
@@ -208,8 +225,8 @@ func parseImage(field string, in inputPart, p *store.Part) error {
 		return unsupported(field+".file_id", "file_id")
 	case in.ImageURL == "":
 		return badRequest(field+".image_url", "%s.image_url is missing", field)
-	case !hasScheme(in.ImageURL, "http", "https") && !(hasScheme(in.ImageURL, "data") && strings.HasPrefix(strings.ToLower(in.ImageURL), "data:image/")):
-		return badRequest(field+".image_url", "%s.image_url must be a URL with http or https, or a data URL of an image", field)
+	case !isImage(in.ImageURL):
+		return badRequest(field+".image_url", "%s.image_url must be a URL with http or https, or a data URL of an image in base64", field)
 	case !slices.Contains([]string{"", "low", "high", "auto"}, in.Detail):
 		return badRequest(field+".detail", "%s.detail is one of low, high, auto", field)
 	}
@@ -245,12 +262,16 @@ func parseReasoning(field string, raw json.RawMessage, kind string) (parts []sto
 	if !given(raw) {
 		return nil, nil
 	}
-	var list []inputPart
+	var list []json.RawMessage
 	if err := decode(field, raw, &list); err != nil {
 		return nil, err
 	}
-	for i, in := range list {
+	for i, raw := range list {
 		at := fmt.Sprintf("%s[%d]", field, i)
+		var in inputPart
+		if err := decode(at, raw, &in); err != nil {
+			return nil, err
+		}
 		if in.Type != kind {
 			return nil, badRequest(at+".type", "%s.type must be %s", at, kind)
 		}
@@ -265,17 +286,29 @@ func parseReasoning(field string, raw json.RawMessage, kind string) (parts []sto
 // decode reads JSON into v and names the field that is of the wrong type.
 func decode(field string, raw json.RawMessage, v any) error {
 	err := json.Unmarshal(raw, v)
+	var own *Error
+	if errors.As(err, &own) {
+		return own
+	}
 	var wrong *json.UnmarshalTypeError
 	if errors.As(err, &wrong) {
 		if wrong.Field != "" {
-			field += "." + wrong.Field
+			field = inside(field, wrong.Field)
 		}
-		return badRequest(field, "%s cannot be a %s", field, wrong.Value)
+		return badRequest(field, "%s cannot be %s", field, article(wrong.Value))
 	}
 	if err != nil {
-		return badRequest(field, "%s cannot be read: %v", field, err)
+		return badRequest(field, "%s cannot be read: %v", cmp.Or(field, "the body"), err)
 	}
 	return nil
+}
+
+// article is what encoding/json calls a value, with its article.
+func article(value string) string {
+	if value == "array" || value == "object" {
+		return "an " + value
+	}
+	return "a " + value
 }
 
 // fileBytes decodes file_data: base64, alone or in a data URL.
@@ -290,10 +323,20 @@ func fileBytes(data string) ([]byte, error) {
 	return base64.StdEncoding.DecodeString(data)
 }
 
+// isImage reports whether a model can be told of an image by this URL. One that no model takes would be in its conversation for ever.
+func isImage(image string) bool {
+	if hasScheme(image, "data") {
+		_, err := fileBytes(image)
+		return err == nil && strings.HasPrefix(strings.ToLower(image), "data:image/")
+	}
+	u, err := url.Parse(image)
+	return err == nil && hasScheme(image, "http", "https") && u.Host != ""
+}
+
 func isPDF(data []byte) bool { return bytes.HasPrefix(data, []byte("%PDF-")) }
 
-func hasScheme(url string, schemes ...string) bool {
-	scheme, _, ok := strings.Cut(url, ":")
+func hasScheme(u string, schemes ...string) bool {
+	scheme, _, ok := strings.Cut(u, ":")
 	return ok && slices.Contains(schemes, strings.ToLower(scheme))
 }
 

@@ -24,7 +24,7 @@ type responseRequest struct {
 	Store              *bool             `json:"store"`
 	Background         bool              `json:"background"`
 	Include            []string          `json:"include"`
-	Metadata           map[string]string `json:"metadata"`
+	Metadata           metadata          `json:"metadata"`
 	Temperature        *float64          `json:"temperature"`
 	TopP               *float64          `json:"top_p"`
 	PresencePenalty    *float64          `json:"presence_penalty"`
@@ -36,15 +36,12 @@ type responseRequest struct {
 	Tools              []json.RawMessage `json:"tools"`
 	ToolChoice         json.RawMessage   `json:"tool_choice"`
 	ParallelToolCalls  *bool             `json:"parallel_tool_calls"`
-	Text               struct {
-		Format    json.RawMessage `json:"format"`
-		Verbosity string          `json:"verbosity"`
-	} `json:"text"`
-	Reasoning        *reasoning `json:"reasoning"`
-	ServiceTier      string     `json:"service_tier"`
-	SafetyIdentifier *string    `json:"safety_identifier"`
-	PromptCacheKey   *string    `json:"prompt_cache_key"`
-	User             *string    `json:"user"`
+	Text               textField         `json:"text"`
+	Reasoning          *reasoning        `json:"reasoning"`
+	ServiceTier        string            `json:"service_tier"`
+	SafetyIdentifier   *string           `json:"safety_identifier"`
+	PromptCacheKey     *string           `json:"prompt_cache_key"`
+	User               *string           `json:"user"`
 
 	PromptCacheOptions   map[string]any `json:"prompt_cache_options"`
 	PromptCacheRetention string         `json:"prompt_cache_retention"`
@@ -94,9 +91,24 @@ func (f refusedFields) check() error {
 	return nil
 }
 
+type textField struct {
+	Format    json.RawMessage `json:"format"`
+	Verbosity string          `json:"verbosity"`
+}
+
+func (t *textField) UnmarshalJSON(raw []byte) error {
+	type plain textField
+	return decodeKnown("text", raw, (*plain)(t))
+}
+
 type reasoning struct {
 	Effort  *string `json:"effort"`
 	Summary *string `json:"summary"`
+}
+
+func (r *reasoning) UnmarshalJSON(raw []byte) error {
+	type plain reasoning
+	return decodeKnown("reasoning", raw, (*plain)(r))
 }
 
 // echo is what the response object repeats of its request. It is kept with the response; what an older one lacks has its default.
@@ -193,7 +205,6 @@ func (q responseRequest) check() error {
 		oneOf("text.verbosity", q.Text.Verbosity, "low", "medium", "high"),
 		short("safety_identifier", q.SafetyIdentifier),
 		short("prompt_cache_key", q.PromptCacheKey),
-		checkMetadata(q.Metadata),
 	}
 	if r := q.Reasoning; r != nil {
 		errs = append(errs, oneOf("reasoning.effort", value(r.Effort), "none", "minimal", "low", "medium", "high", "xhigh"),
@@ -296,7 +307,7 @@ func (q responseRequest) toolChoice(tools []llm.Tool) (choice llm.ToolChoice, al
 		Mode  string           `json:"mode"`
 		Tools []functionChoice `json:"tools"`
 	}
-	if err := decode("tool_choice", q.ToolChoice, &o); err != nil {
+	if err := decodeKnown("tool_choice", q.ToolChoice, &o); err != nil {
 		return choice, nil, nil, err
 	}
 	switch o.Type {
@@ -349,7 +360,7 @@ func (q responseRequest) format() (*llm.Format, *textObject, error) {
 		Schema      json.RawMessage `json:"schema"`
 		Strict      *bool           `json:"strict"`
 	}
-	if err := decode("text.format", q.Text.Format, &in); err != nil {
+	if err := decodeKnown("text.format", q.Text.Format, &in); err != nil {
 		return nil, nil, err
 	}
 	switch in.Type {
@@ -392,69 +403,88 @@ func unsupported(param, what string) *Error {
 	return &Error{Status: 400, Code: "unsupported_parameter", Param: param, Message: what + " is not supported by this server"}
 }
 
-// checkMetadata holds metadata to OpenAI's limits.
-func checkMetadata(metadata map[string]string) error {
-	const pairs, key, value = 16, 64, 512
-	if len(metadata) > pairs {
-		return badRequest("metadata", "metadata has more than %d pairs", pairs)
+// maxValue is the longest value of metadata, in characters.
+const maxValue = 512
+
+// metadata is a client's own, within OpenAI's limits.
+type metadata map[string]string
+
+func (m *metadata) UnmarshalJSON(raw []byte) error {
+	const most, longest = 16, 64
+	var pairs map[string]json.RawMessage
+	if err := decode("metadata", raw, &pairs); err != nil {
+		return err
 	}
-	for k, v := range metadata {
-		if utf8.RuneCountInString(k) > key {
-			return badRequest("metadata", "a key of metadata is longer than %d characters", key)
+	if pairs == nil {
+		return nil
+	}
+	if len(pairs) > most {
+		return badRequest("metadata", "metadata has more than %d pairs", most)
+	}
+	*m = metadata{}
+	for key, raw := range pairs {
+		if utf8.RuneCountInString(key) > longest {
+			return badRequest("metadata", "a key of metadata is longer than %d characters", longest)
 		}
-		if utf8.RuneCountInString(v) > value {
-			return badRequest("metadata."+k, "metadata.%s is longer than %d characters", k, value)
+		var value *string
+		if err := decode("metadata."+key, raw, &value); err != nil {
+			return err
 		}
+		switch {
+		case value == nil:
+			return badRequest("metadata."+key, "metadata.%s must be a string", key)
+		case utf8.RuneCountInString(*value) > maxValue:
+			return badRequest("metadata."+key, "metadata.%s is longer than %d characters", key, maxValue)
+		}
+		(*m)[key] = *value
 	}
 	return nil
 }
 
 func given(raw json.RawMessage) bool { return len(raw) > 0 && !bytes.Equal(raw, []byte("null")) }
 
-// after reads the item to go on from in the conversation field, hwlab's own: nil where none is given, "" for null, which begins
-// the conversation anew.
-func (q responseRequest) after() (*string, error) {
-	var object struct {
-		After json.RawMessage `json:"after"`
+// conversationField is the conversation field as an object; a string is its id. head and after are hwlab's own.
+type conversationField struct {
+	ID    string          `json:"id"`
+	Head  *int64          `json:"head"`
+	After json.RawMessage `json:"after"`
+}
+
+// conversation reads the conversation field, none where nothing is given: its UUID, where it ended when the sender last looked, or nil,
+// and the item to go on from, nil where none is given and "" for null, which begins the conversation anew.
+func (q responseRequest) conversation() (id string, expect *int64, after *string, err error) {
+	if !given(q.Conversation) {
+		return "", nil, nil, nil
 	}
-	if json.Unmarshal(q.Conversation, &object) != nil || object.After == nil {
-		return nil, nil
+	var f conversationField
+	if json.Unmarshal(q.Conversation, &f.ID) != nil && q.Conversation[0] == '{' {
+		if err := decodeKnown("conversation", q.Conversation, &f); err != nil {
+			return "", nil, nil, err
+		}
 	}
-	var id *string
-	if json.Unmarshal(object.After, &id) != nil {
-		return nil, badRequest("conversation.after", "conversation.after must be the id of an item, or null")
+	if f.ID == "" {
+		return "", nil, nil, badRequest("conversation", "conversation must be an id or an object with an id")
 	}
-	if id == nil {
-		return new(string), nil
+	if id = parseID(conversationID, f.ID); id == "" {
+		e := notFound("conversation", f.ID)
+		e.Param = "conversation"
+		return "", nil, nil, e
 	}
-	item := parseItemID(*id)
-	if item == "" {
-		return nil, unknownAfter(*id)
+	if f.After != nil {
+		var item *string
+		if err := decode("conversation.after", f.After, &item); err != nil {
+			return "", nil, nil, err
+		}
+		after = new(string)
+		if item != nil {
+			if *after = parseItemID(*item); *after == "" {
+				return "", nil, nil, unknownAfter(*item)
+			}
+		}
 	}
-	return &item, nil
+	return id, f.Head, after, nil
 }
 
 func unknownAfter(id string) *Error {
 	return badRequest("conversation.after", "there is no item %q in this conversation", id)
-}
-
-// conversation reads the conversation field: an id, or an object with one. With head, hwlab's own, the object says where
-// the conversation ended when the sender last looked.
-func (q responseRequest) conversation() (id string, expect *int64, err error) {
-	if !given(q.Conversation) {
-		return "", nil, nil
-	}
-	var object struct {
-		ID   string `json:"id"`
-		Head *int64 `json:"head"`
-	}
-	if json.Unmarshal(q.Conversation, &object.ID) != nil && json.Unmarshal(q.Conversation, &object) != nil || object.ID == "" {
-		return "", nil, badRequest("conversation", "conversation must be an id or an object with an id")
-	}
-	if id = parseID(conversationID, object.ID); id == "" {
-		e := notFound("conversation", object.ID)
-		e.Param = "conversation"
-		return "", nil, e
-	}
-	return id, object.Head, nil
 }

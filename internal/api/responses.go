@@ -21,9 +21,6 @@ func (a *API) createResponse(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	if err := q.check(); err != nil {
-		return err
-	}
 	question, err := a.question(r, q)
 	if err != nil {
 		return err
@@ -70,10 +67,7 @@ func (a *API) question(r *http.Request, q responseRequest) (question advisor.Que
 	if question.Format, e.Text, err = q.format(); err != nil {
 		return question, err
 	}
-	if question.ConversationID, question.Expect, err = q.conversation(); err != nil {
-		return question, err
-	}
-	if question.After, err = q.after(); err != nil {
+	if question.ConversationID, question.Expect, question.After, err = q.conversation(); err != nil {
 		return question, err
 	}
 	if after := value(question.After); after != "" {
@@ -93,7 +87,7 @@ func (a *API) question(r *http.Request, q responseRequest) (question advisor.Que
 			return question, askError(store.ErrNotFound, q)
 		}
 	}
-	if question.Input, err = a.parseInput(r.Context(), "input", q.Input); err != nil {
+	if question.Input, err = a.parseInput(r.Context(), q.Input); err != nil {
 		return question, err
 	}
 	anew := question.After != nil && *question.After == ""
@@ -118,7 +112,7 @@ func askError(err error, q responseRequest) error {
 		e = notFound("response", q.PreviousResponseID)
 		e.Param = "previous_response_id"
 	case errors.Is(err, store.ErrNotFound):
-		id, _, _ := q.conversation()
+		id, _, _, _ := q.conversation()
 		e = notFound("conversation", conversationID+id)
 		e.Param = "conversation"
 	case errors.Is(err, store.ErrReplyRunning) && q.PreviousResponseID != "":

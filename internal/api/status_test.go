@@ -16,6 +16,7 @@ func TestErrorsSayWhatIsWrong(t *testing.T) {
 		const uuid = "00000000-0000-7000-8000-000000000000"
 		message := func(fields string) string { return `{"input":[{"role":"user",` + fields + `}]}` }
 		long := strings.Repeat("k", 65)
+		deep := strings.Repeat(`{"a":`, 1100) + "1" + strings.Repeat("}", 1100)
 		for _, test := range []struct {
 			name, method, path, body string
 			header                   http.Header
@@ -27,6 +28,23 @@ func TestErrorsSayWhatIsWrong(t *testing.T) {
 			{name: "no object", method: "POST", path: "/v1/conversations", body: `"a"`, status: 400, code: "invalid_value"},
 			{name: "not UTF-8", method: "POST", path: "/v1/responses", body: "{\"input\":\"\xc3(\"}", status: 400, code: "invalid_text", param: "input"},
 			{name: "a NUL", method: "POST", path: "/v1/responses", body: `{"input":"a\u0000"}`, status: 400, code: "invalid_text", param: "input"},
+
+			{name: "too deep a schema", method: "POST", path: "/v1/responses", body: `{"input":"a","tools":[{"type":"function","name":"f","parameters":` + deep + `}]}`, status: 400, code: "invalid_value", param: "tools"},
+			{name: "too deep a format", method: "POST", path: "/v1/responses", body: `{"input":"a","text":{"format":{"type":"json_schema","name":"f","schema":` + deep + `}}}`, status: 400, code: "invalid_value", param: "text"},
+			{name: "a null in metadata", method: "POST", path: "/v1/responses", body: `{"input":"a","metadata":{"rack":null}}`, status: 400, code: "invalid_value", param: "metadata.rack"},
+			{name: "a number in metadata", method: "POST", path: "/v1/conversations", body: `{"metadata":{"rack":2}}`, status: 400, code: "invalid_value", param: "metadata.rack"},
+			{name: "too many pairs", method: "POST", path: "/v1/conversations/" + c, body: `{"metadata":{"` + strings.Join(strings.Split("abcdefghijklmnopq", ""), `":"","`) + `":""}}`, status: 400, code: "invalid_value", param: "metadata"},
+			{name: "a head that is a string", method: "POST", path: "/v1/responses", body: `{"input":"a","conversation":{"id":"` + c + `","head":"7"}}`, status: 400, code: "invalid_value", param: "conversation.head"},
+			{name: "an after that is a number", method: "POST", path: "/v1/responses", body: `{"input":"a","conversation":{"id":"` + c + `","after":7}}`, status: 400, code: "invalid_value", param: "conversation.after"},
+			{name: "a list for a conversation", method: "POST", path: "/v1/responses", body: `{"input":"a","conversation":["` + c + `"]}`, status: 400, code: "invalid_value", param: "conversation"},
+			{name: "a number in a reasoning", method: "POST", path: "/v1/responses", body: `{"input":[{"type":"reasoning","summary":[{"type":"summary_text","text":7}]}]}`, status: 400, code: "invalid_value", param: "input[0].summary[0].text"},
+			{name: "an image that is not base64", method: "POST", path: "/v1/responses", body: message(`"content":[{"type":"input_image","image_url":"data:image/png;base64,@"}]`), status: 400, code: "invalid_value", param: "input[0].content[0].image_url"},
+			{name: "an image from nowhere", method: "POST", path: "/v1/responses", body: message(`"content":[{"type":"input_image","image_url":"http://"}]`), status: 400, code: "invalid_value", param: "input[0].content[0].image_url"},
+			{name: "an image on the disk", method: "POST", path: "/v1/responses", body: message(`"content":[{"type":"input_image","image_url":"file:///etc/passwd"}]`), status: 400, code: "invalid_value", param: "input[0].content[0].image_url"},
+			{name: "text for items", method: "POST", path: "/v1/conversations", body: `{"items":"a"}`, status: 400, code: "invalid_value", param: "items"},
+			{name: "text for more items", method: "POST", path: "/v1/conversations/" + c + "/items", body: `{"items":"a"}`, status: 400, code: "invalid_value", param: "items"},
+			{name: "a long title", method: "POST", path: "/v1/conversations", body: `{"title":"` + strings.Repeat("é", 513) + `"}`, status: 400, code: "invalid_value", param: "title"},
+			{name: "a long new title", method: "POST", path: "/v1/conversations/" + c, body: `{"title":"` + strings.Repeat("t", 513) + `"}`, status: 400, code: "invalid_value", param: "title"},
 
 			{name: "an unknown role", method: "POST", path: "/v1/responses", body: `{"input":[{"role":"boss","content":"a"}]}`, status: 400, code: "invalid_value", param: "input[0].role"},
 			{name: "an unknown truncation", method: "POST", path: "/v1/responses", body: `{"input":"a","truncation":"some"}`, status: 400, code: "invalid_value", param: "truncation"},
@@ -53,6 +71,14 @@ func TestErrorsSayWhatIsWrong(t *testing.T) {
 			{name: "a beginning without input", method: "POST", path: "/v1/responses", body: `{"conversation":{"id":"` + c + `","after":null}}`, status: 400, code: "invalid_value", param: "input"},
 			{name: "an unknown conversation to ask in", method: "POST", path: "/v1/responses", body: `{"input":"a","conversation":"x"}`, status: 404, code: "not_found", param: "conversation"},
 			{name: "an unknown field of a conversation", method: "POST", path: "/v1/conversations", body: `{"name":"x"}`, status: 400, code: "unknown_parameter", param: "name"},
+			{name: "an unknown field of the field conversation", method: "POST", path: "/v1/responses", body: `{"input":"a","conversation":{"id":"` + c + `","afer":null,"x":1}}`, status: 400, code: "unknown_parameter", param: "conversation.x"},
+			{name: "an unknown field of text", method: "POST", path: "/v1/responses", body: `{"input":"a","text":{"form":"x"}}`, status: 400, code: "unknown_parameter", param: "text.form"},
+			{name: "an unknown field of a format", method: "POST", path: "/v1/responses", body: `{"input":"a","text":{"format":{"type":"text","x":1}}}`, status: 400, code: "unknown_parameter", param: "text.format.x"},
+			{name: "an unknown field of reasoning", method: "POST", path: "/v1/responses", body: `{"input":"a","reasoning":{"efort":"low"}}`, status: 400, code: "unknown_parameter", param: "reasoning.efort"},
+			{name: "an unknown field of a choice", method: "POST", path: "/v1/responses", body: `{"input":"a","tool_choice":{"type":"function","nam":"f"}}`, status: 400, code: "unknown_parameter", param: "tool_choice.nam"},
+			{name: "an unknown parameter", method: "GET", path: "/v1/conversations?limt=3", status: 400, code: "unknown_parameter", param: "limt"},
+			{name: "a parameter that would have made it another request", method: "DELETE", path: "/v1/conversations/" + c + "?undoo=10", status: 400, code: "unknown_parameter", param: "undoo"},
+			{name: "a broken query", method: "DELETE", path: "/v1/conversations/" + c + "?undo=%zz", status: 400, code: "invalid_value"},
 			{name: "an unknown model", method: "POST", path: "/v1/responses", body: `{"input":"a","model":"gpt-0"}`, status: 400, code: "model_not_found", param: "model"},
 
 			{name: "an unknown cursor", method: "GET", path: "/v1/conversations?after=conv_" + uuid, status: 400, code: "invalid_value", param: "after"},
@@ -72,6 +98,8 @@ func TestErrorsSayWhatIsWrong(t *testing.T) {
 			{name: "an unknown path", method: "POST", path: "/v1/chat/completions", body: `{}`, status: 404, code: "unknown_url"},
 
 			{name: "an impossible method", method: "PATCH", path: "/v1/conversations/" + c, status: 405, code: "method_not_allowed"},
+			{name: "a compressed body", method: "POST", path: "/v1/responses", body: `{"input":"a"}`, header: http.Header{"Content-Encoding": {"gzip"}}, status: 415, code: "unsupported_media_type", param: "Content-Encoding"},
+			{name: "a key that is not UTF-8", method: "POST", path: "/v1/responses", body: `{"input":"a"}`, header: http.Header{"Idempotency-Key": {"\xff"}}, status: 400, code: "invalid_text", param: "Idempotency-Key"},
 			{name: "a form", method: "POST", path: "/v1/responses", body: `input=a`, header: http.Header{"Content-Type": {"application/x-www-form-urlencoded"}}, status: 415, code: "unsupported_media_type"},
 		} {
 			if test.header == nil {
@@ -82,7 +110,7 @@ func TestErrorsSayWhatIsWrong(t *testing.T) {
 			if status != test.status || o.str("error", "code") != test.code || o.str("error", "param") != test.param {
 				t.Errorf("%s is answered %d %s", test.name, status, raw)
 			}
-			if allow := header.Get("Allow"); status == 405 && allow != "GET, POST, DELETE" {
+			if allow := header.Get("Allow"); status == 405 && allow != "GET, HEAD, POST, DELETE" {
 				t.Errorf("%s: Allow is %q", test.name, allow)
 			}
 		}

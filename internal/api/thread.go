@@ -22,14 +22,12 @@ func (a *API) createItems(w http.ResponseWriter, r *http.Request) error {
 	if err := readJSON(r, &q); err != nil {
 		return err
 	}
-	items, err := a.parseInput(r.Context(), "items", q.Items)
+	items, err := a.parseNewItems(r.Context(), q.Items)
 	switch {
 	case err != nil:
 		return err
 	case len(items) == 0:
 		return badRequest("items", "items is missing")
-	case len(items) > mostItems:
-		return badRequest("items", "items has more than %d items", mostItems)
 	}
 	conversation := parseID(conversationID, r.PathValue("id"))
 	_, head, err := a.Record.AppendMessages(r.Context(), store.Append{ConversationID: conversation, Messages: items, Expect: q.Head})

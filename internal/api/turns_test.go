@@ -509,7 +509,7 @@ func TestWhatIsWrongIsNamed(t *testing.T) {
 			`"temperature":1e999`:                                   "temperature",
 			`"safety_identifier":"` + strings.Repeat("é", 65) + `"`: "safety_identifier",
 			`"prompt_cache_key":"` + strings.Repeat("x", 65) + `"`:  "prompt_cache_key",
-			`"metadata":{"a":7}`:                                    "metadata",
+			`"metadata":{"a":7}`:                                    "metadata.a",
 			`"metadata":{"a":"\u0000"}`:                             "metadata",
 			`"prompt":{"id":"p"}`:                                   "prompt",
 			`"messages":[]`:                                         "messages",
