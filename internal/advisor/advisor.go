@@ -20,6 +20,7 @@ import (
 	"iter"
 	"log/slog"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"git.georgsen.dk/hwlab/internal/lab"
@@ -190,9 +191,10 @@ type Question struct {
 	PreviousID     string
 	Expect         *int64  // with ConversationID: the head the person saw; nil: whatever it is
 	After          *string // with ConversationID: the message to go on from, "" for a new beginning; nil: the active branch's last
+	Continue       string  // with ConversationID, without Input: a reply of it that is written anew with what it said as its beginning, or ""
 
 	Input        []store.NewMessage
-	Model        string          // "": the default
+	Model        string          // "": the default; for Continue one that does, see [llm.Info]
 	Instructions string          // for this reply alone; not kept as a message
 	Request      json.RawMessage // kept with the reply as it is
 	Key          string          // an Idempotency-Key, or ""
@@ -211,12 +213,14 @@ type Question struct {
 	PresencePenalty   *float64
 	FrequencyPenalty  *float64
 	MaxOutputTokens   *int
+
+	beginning []store.Delta // of the reply's log
 }
 
 // Ask keeps the question and starts the reply. When it returns without an error the question is in the record, and the
 // answer is being written whether or not anyone follows it; even a model that cannot be reached is then an end of the
 // reply, not an error. A question that was asked before with the same key gives the reply of the first time. Errors are the
-// store's, [llm.UnknownModelError], [UnknownCallError], [ErrStopping] and [ErrDeleted], and nothing was kept.
+// store's, [llm.UnknownModelError], [UnknownCallError], [ContinueError], [ErrStopping] and [ErrDeleted], and nothing was kept.
 func (a *Advisor) Ask(ctx context.Context, q Question) (store.Response, error) {
 	provider, model, err := a.Models.Resolve(ctx, q.Model)
 	if err != nil {
@@ -224,6 +228,13 @@ func (a *Advisor) Ask(ctx context.Context, q Question) (store.Response, error) {
 	}
 	if err := a.checkOutputs(ctx, q); err != nil {
 		return store.Response{}, err
+	}
+	if q.Continue != "" {
+		after, rows, err := a.beginning(ctx, q)
+		if err != nil {
+			return store.Response{}, err
+		}
+		q.After, q.beginning = &after, rows
 	}
 	a.mu.Lock()
 	s := a.session
@@ -263,7 +274,7 @@ func (a *Advisor) Ask(ctx context.Context, q Question) (store.Response, error) {
 // answer writes a reply that is in the record. It is one of the session's work.
 func (a *Advisor) answer(s *session, q Question, provider llm.Provider, r store.Response) {
 	log := s.flusher.open(r)
-	reply := &reply{Response: r, session: s, question: q, provider: provider, log: log, out: log}
+	reply := &reply{Response: r, session: s, question: q, provider: provider, log: log, out: log, wait: &atomic.Pointer[Wait]{}}
 	reply.history = func() ([]store.Message, error) { return a.read(reply) }
 	reply.wait.Store(&Wait{})
 	reply.ctx, reply.cancel = context.WithCancelCause(s.ctx)

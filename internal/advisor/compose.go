@@ -32,8 +32,16 @@ type segment struct {
 
 func newComposer(add func(rows ...store.Delta) error) *composer { return &composer{add: add, item: -1} }
 
-// empty reports whether nothing was said.
-func (c *composer) empty() bool { return c.item < 0 && len(c.said) == 0 }
+// resume begins with the rows of what was said before, of which the last is text. None are none.
+func (c *composer) resume(rows []store.Delta) error {
+	if len(rows) == 0 {
+		return nil
+	}
+	last := rows[len(rows)-1]
+	c.item, c.part, c.itemType = last.Item, last.Part, store.ItemMessage
+	c.said = []*segment{{part: store.PartOutputText, opened: true}}
+	return c.add(rows...)
+}
 
 // write takes the next step of a reply.
 func (c *composer) write(d llm.Delta) error {

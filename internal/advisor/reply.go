@@ -22,7 +22,7 @@ type reply struct {
 	history  func() ([]store.Message, error) // what it answers, the question last
 	log      *replyLog                       // nil for one that is not kept
 	out      output
-	wait     atomic.Pointer[Wait] // nil once the model has begun
+	wait     *atomic.Pointer[Wait] // nil for one that is not kept
 	ctx      context.Context
 	cancel   context.CancelCauseFunc
 }
@@ -106,14 +106,21 @@ func (a *Advisor) generate(r *reply) store.Finish {
 		end.Usage, end.DroppedTurns = usage, dropped
 		return end
 	}
+	if err := said.resume(r.question.beginning); err != nil {
+		return stopped(err)
+	}
+	request.Waiting, request.Continue = r.waitFor, len(r.question.beginning) > 0
 	fixed := len(request.Messages) // the instructions
 	begun := false                 // the model has
 	finish := ""
 	for again := true; again; {
 		again = false
 		request.Messages = append(request.Messages[:fixed:fixed], turns.messages...)
+		if request.Continue {
+			request.Messages = append(request.Messages, toldBeginning(r.question.beginning))
+		}
 		for delta, err := range r.provider.Stream(r.ctx, request) {
-			if r.question.Truncate && said.empty() && tooLong(err) {
+			if r.question.Truncate && !begun && tooLong(err) {
 				if dropped := turns.drop(); dropped > 0 {
 					end.DroppedTurns += dropped
 					again = true
@@ -125,7 +132,7 @@ func (a *Advisor) generate(r *reply) store.Finish {
 			}
 			if !begun {
 				begun = true
-				r.wait.Store(nil)
+				r.begun()
 			}
 			if delta.Usage != nil {
 				u := store.Usage(*delta.Usage)
@@ -197,7 +204,6 @@ func (a *Advisor) request(r *reply) (llm.Request, *dialogue, error) {
 	request := llm.Request{Model: r.Model, Tools: q.Tools, ToolChoice: q.ToolChoice, ParallelToolCalls: q.ParallelToolCalls, Format: q.Format,
 		ReasoningEffort: q.ReasoningEffort, Verbosity: q.Verbosity, Temperature: q.Temperature, TopP: q.TopP,
 		PresencePenalty: q.PresencePenalty, FrequencyPenalty: q.FrequencyPenalty, MaxOutputTokens: q.MaxOutputTokens}
-	request.Waiting = r.waitFor
 	if r.log != nil {
 		request.Pace = func() { r.log.pace(r.ctx) }
 	}

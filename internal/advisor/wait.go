@@ -17,6 +17,9 @@ const waitInterval = 250 * time.Millisecond
 
 // waitFor says what a reply waits for.
 func (r *reply) waitFor(w llm.Wait) {
+	if r.wait == nil {
+		return
+	}
 	was := r.wait.Load()
 	if was == nil || was.Wait == w {
 		return
@@ -26,6 +29,13 @@ func (r *reply) waitFor(w llm.Wait) {
 		next.Since = time.Now()
 	}
 	r.wait.Store(next)
+}
+
+// begun says that it waits no more.
+func (r *reply) begun() {
+	if r.wait != nil {
+		r.wait.Store(nil)
+	}
 }
 
 // waitsFor returns what a reply waits for, and false where it does not, or is written elsewhere.
