@@ -32,6 +32,8 @@ import { loadOutgoing, randomKey, saveOutgoing } from "./storage.js";
 
 /** How often a hidden page looks whether its reply is over. */
 const HIDDEN_POLL = 3000;
+/** From here on to the top, in pixels, older messages are loaded. */
+const NEAR = 800;
 const ENDED = new Set(["response.completed", "response.incomplete", "response.failed", "response.cancelled"]);
 
 export class Conversation {
@@ -86,12 +88,8 @@ export class Conversation {
       },
       { root: byId("scroller") },
     );
-    new IntersectionObserver(
-      (entries) => {
-        if (entries.some((entry) => entry.isIntersecting)) void this.loadOlder();
-      },
-      { root: byId("scroller"), rootMargin: "800px 0px 0px 0px" },
-    ).observe(this.older);
+    // Whoever stays at the very top, by a key or by the bar, makes a scroll each time that what has come pushed it away.
+    byId("scroller").addEventListener("scroll", () => void this.loadOlder(true), { passive: true });
   }
 
   /** True while a question is on its way or a reply is written. */
@@ -429,12 +427,12 @@ export class Conversation {
     this.older.replaceChildren(text + " ", button);
   }
 
-  /** Loads older messages above what is shown. @param {boolean} [onlyIfShort] only when the view is not full */
-  async loadOlder(onlyIfShort = false) {
+  /** Loads older messages above what is shown. @param {boolean} [onlyIfNear] only when the top is near */
+  async loadOlder(onlyIfNear = false) {
     const { id, before } = this;
     if (!id || !before || this.loadingOlder) return;
     const { scroller } = this.scroll;
-    if (onlyIfShort && scroller.scrollTop > 800) return;
+    if (onlyIfNear && scroller.scrollTop > NEAR) return;
     this.loadingOlder = true;
     const { signal } = this.stop;
     try {
