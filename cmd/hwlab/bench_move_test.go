@@ -17,6 +17,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/google/uuid"
 	"github.com/jackc/pgx/v5"
 
 	"git.georgsen.dk/hwlab/internal/archive"
@@ -168,9 +169,9 @@ func (m many) copy(b *testing.B, dsn string) time.Duration {
 	for i := range m.conversations {
 		err := m.ArchiveConversation(b.Context(), m.id(i, 0), func(r store.ArchiveRow) error {
 			if c := r.Conversation; c != nil {
-				conversations = append(conversations, []any{c.ID, c.StartedAt, c.Model})
+				conversations = append(conversations, []any{uuid.MustParse(c.ID), c.StartedAt, c.Model})
 			} else {
-				messages = append(messages, []any{r.Message.ID, m.id(i, 0), r.Message.Role, r.Message.Content, r.Message.CreatedAt})
+				messages = append(messages, []any{uuid.MustParse(r.Message.ID), uuid.MustParse(m.id(i, 0)), r.Message.Role, r.Message.Content, r.Message.CreatedAt})
 			}
 			return nil
 		})

@@ -54,7 +54,7 @@ func newRecordOrigin(ctx context.Context, from Source, list iter.Seq2[string, er
 	return o
 }
 
-func (o *recordOrigin) next(f func(store.ArchiveRow) error) (string, error) {
+func (o *recordOrigin) next(_ *encoder, f func(store.ArchiveRow) error) (string, error) {
 	id, err, ok := o.step()
 	if !ok || err != nil {
 		o.stop()

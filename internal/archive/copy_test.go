@@ -62,7 +62,7 @@ func TestACopyThereAndBack(t *testing.T) {
 
 func TestACopyIsContinued(t *testing.T) {
 	pairs(t, func(t *testing.T, from, to testrecord.Record) {
-		ids := fillRecord(t, from, 10, 1000)
+		ids := fillRecord(t, from, 22, 1000)
 		ctx, cancel := context.WithCancel(t.Context())
 		defer cancel()
 		o := archive.Options{Progress: func(archive.Result) { cancel() }, Problem: func(string, string) {}}
@@ -89,7 +89,7 @@ func TestACopyIsContinued(t *testing.T) {
 		if r, p, err := copied(from, to, true); err != nil || r.Added != 1 || len(p) != 0 {
 			t.Fatalf("replaced: %+v, %v, %q", r, err, p)
 		}
-		if equal, unequal := compare(t, from, to); unequal != 0 || equal.Messages != 10001 {
+		if equal, unequal := compare(t, from, to); unequal != 0 || equal.Messages != 22001 {
 			t.Errorf("%d messages are equal, %d conversations not", equal.Messages, unequal)
 		}
 	})

@@ -259,7 +259,7 @@ func firstByte(in *bufio.Reader) (byte, error) {
 	}
 }
 
-func (d *document) next(f func(store.ArchiveRow) error) (string, error) {
+func (d *document) next(_ *encoder, f func(store.ArchiveRow) error) (string, error) {
 	d.number++
 	place := fmt.Sprintf("conversation %d", d.number)
 	if d.ended {

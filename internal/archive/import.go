@@ -33,15 +33,15 @@ var ErrNotWhole = errors.New("not everything was taken over")
 
 // A batch is committed at the end of the conversation that makes it this large, or that comes this late.
 const (
-	batchRows  = 4000
-	batchBytes = 8 << 20
+	batchRows  = 20000
+	batchBytes = 32 << 20
 	batchTime  = time.Second
 )
 
-// origin gives conversations one after another. next gives the rows of the next to f and returns where it stands; the last has no
-// id and io.EOF. An error of *badError damages this conversation only.
+// origin gives conversations one after another. next gives the rows of the next to f, which sum counts in, and returns where it
+// stands; the last has no id and io.EOF. An error of *badError damages this conversation only.
 type origin interface {
-	next(f func(store.ArchiveRow) error) (place string, err error)
+	next(sum *encoder, f func(store.ArchiveRow) error) (place string, err error)
 }
 
 // badError is what is wrong with one conversation.
@@ -93,7 +93,7 @@ func readAhead(ctx context.Context, from origin) <-chan []step {
 		for {
 			s, given := step{over: true}, false
 			var check checker
-			s.place, s.err = from.next(func(r store.ArchiveRow) error {
+			s.place, s.err = from.next(e, func(r store.ArchiveRow) error {
 				if err := check.row(r); err != nil {
 					return err
 				}
@@ -329,8 +329,7 @@ func (l *lines) read() ([]byte, error) {
 	}
 }
 
-func (l *lines) next(f func(store.ArchiveRow) error) (place string, err error) {
-	e := newEncoder()
+func (l *lines) next(sum *encoder, f func(store.ArchiveRow) error) (place string, err error) {
 	place = fmt.Sprintf("line %d", l.number+1)
 	for began := false; ; {
 		text, err := l.read()
@@ -359,7 +358,7 @@ func (l *lines) next(f func(store.ArchiveRow) error) (place string, err error) {
 			l.pushed = text
 			return place, bad("the conversation has no end before line %d", l.number)
 		case row.End != nil && began:
-			if end := e.ending(); end != *row.End {
+			if end := sum.ending(); end != *row.End {
 				return place, bad("the conversation's checksum or counts at line %d are not those of its lines", l.number)
 			}
 			l.counted.Conversations++
@@ -367,9 +366,6 @@ func (l *lines) next(f func(store.ArchiveRow) error) (place string, err error) {
 			return place, nil
 		case row.Conversation != nil, began && (row.Message != nil || row.Response != nil):
 			began = true
-			if _, err := e.row(row.ArchiveRow); err != nil {
-				return place, err
-			}
 			if err := f(row.ArchiveRow); err != nil {
 				var damage *badError
 				if errors.As(err, &damage) {

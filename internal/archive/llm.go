@@ -74,7 +74,7 @@ type llmLog struct {
 	ended  bool
 }
 
-func (l *llmLog) next(f func(store.ArchiveRow) error) (string, error) {
+func (l *llmLog) next(_ *encoder, f func(store.ArchiveRow) error) (string, error) {
 	for !l.ended {
 		if !l.rows.Next() {
 			l.ended = true

@@ -12,8 +12,10 @@ import (
 	"strings"
 	"time"
 
+	"github.com/google/uuid"
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgconn"
+	"github.com/jackc/pgx/v5/pgtype"
 )
 
 // The record as rows that another record takes: ids, order, times, branches, replies and their logs, nothing left out. A reply
@@ -377,14 +379,59 @@ type restorer struct {
 // restored is a row to insert.
 type restored struct {
 	conversation string
-	columns      []any
-	found        bool // by a search
+	ArchiveRow
 }
 
+// So much is written at once: little, as more rows are read meanwhile.
 const (
-	restoreRows  = 4000
-	restoreBytes = 4 << 20
+	restoreRows  = 1000
+	restoreBytes = 1 << 20
 )
+
+// restoredColumns are the columns that a restoration writes to each table.
+var restoredColumns = map[string][]string{
+	"conversations": strings.Fields("id started_at model head message_count updated_at title metadata pinned archived listed"),
+	"messages":      strings.Fields("id conversation_id role content created_at seq idx parent_id status response_id item"),
+	"responses": strings.Fields("id conversation_id previous_response_id seq parent_id status model request usage error incomplete_reason log server_id " +
+		"created_at ended_at inputs"),
+	"search_queue": {"message_id"},
+}
+
+func (r restored) id() string {
+	switch {
+	case r.Conversation != nil:
+		return r.Conversation.ID
+	case r.Message != nil:
+		return r.Message.ID
+	}
+	return r.Response.ID
+}
+
+// columns are the row's.
+func (r restored) columns() []any {
+	switch {
+	case r.Conversation != nil:
+		c := r.Conversation
+		return []any{uuidText(c.ID), c.StartedAt, c.Model, c.Head, c.MessageCount, c.UpdatedAt, c.Title, string(c.Metadata), c.Pinned, c.Archived, c.Listed}
+	case r.Message != nil:
+		m := r.Message
+		return []any{uuidText(m.ID), uuidText(r.conversation), m.Role, m.Content, m.CreatedAt, m.Seq, m.Idx, uuidText(m.ParentID), string(m.Status),
+			uuidText(m.ResponseID), jsonArg(m.Item)}
+	}
+	p := r.Response
+	return []any{uuidText(p.ID), uuidText(r.conversation), uuidText(p.PreviousID), p.Seq, uuidText(p.ParentID), string(p.Status), p.Model, string(p.Request),
+		jsonArg(p.Usage), jsonArg(p.Error), p.IncompleteReason, p.Log, uuidText(noID), p.CreatedAt, p.EndedAt, p.Inputs}
+}
+
+// UUIDValue passes "" as NULL. COPY takes no text for a uuid.
+func (t uuidText) UUIDValue() (v pgtype.UUID, err error) {
+	if t == "" {
+		return v, nil
+	}
+	v.Bytes, err = uuid.Parse(string(t))
+	v.Valid = err == nil
+	return v, err
+}
 
 func (w *restorer) add(ctx context.Context, tx pgx.Tx, row ArchiveRow) error {
 	switch {
@@ -401,20 +448,15 @@ func (w *restorer) add(ctx context.Context, tx pgx.Tx, row ArchiveRow) error {
 		if _, w.skipped = w.Clashes[c.ID]; w.skipped {
 			return nil
 		}
-		w.conversations = append(w.conversations, restored{conversation: c.ID, columns: []any{c.ID, c.StartedAt, c.Model, c.Head, c.MessageCount, c.UpdatedAt, c.Title,
-			string(c.Metadata), c.Pinned, c.Archived, c.Listed}})
+		w.conversations = append(w.conversations, restored{c.ID, row})
 		w.size += len(c.Metadata)
 	case w.skipped:
 	case row.Message != nil:
-		m := row.Message
-		w.messages = append(w.messages, restored{conversation: w.id, found: m.Status != MessageDeleted && m.Content != "", columns: []any{m.ID, w.id, m.Role, m.Content,
-			m.CreatedAt, m.Seq, m.Idx, null(m.ParentID), string(m.Status), null(m.ResponseID), jsonArg(m.Item)}})
-		w.size += len(m.Content) + len(m.Item)
+		w.messages = append(w.messages, restored{w.id, row})
+		w.size += len(row.Message.Content) + len(row.Message.Item)
 	case row.Response != nil:
-		r := row.Response
-		w.responses = append(w.responses, restored{conversation: w.id, columns: []any{r.ID, w.id, null(r.PreviousID), r.Seq, null(r.ParentID), string(r.Status), r.Model,
-			string(r.Request), jsonArg(r.Usage), jsonArg(r.Error), r.IncompleteReason, r.Log, noID, r.CreatedAt, r.EndedAt, r.Inputs}})
-		w.size += len(r.Request) + len(r.Log)
+		w.responses = append(w.responses, restored{w.id, row})
+		w.size += len(row.Response.Request) + len(row.Response.Log)
 	}
 	if len(w.conversations)+len(w.messages)+len(w.responses) < restoreRows && w.size < restoreBytes {
 		return nil
@@ -487,7 +529,7 @@ func (w *restorer) findClashes(ctx context.Context, tx pgx.Tx) (bool, error) {
 func find(ctx context.Context, tx pgx.Tx, clashes map[string]Clash, rows []restored, query string) error {
 	ids, taken := make([]string, len(rows)), map[string]string{}
 	for i, r := range rows {
-		ids[i] = r.columns[0].(string)
+		ids[i] = r.id()
 	}
 	found, err := tx.Query(ctx, query, ids)
 	if err != nil {
@@ -538,39 +580,27 @@ func (w *restorer) leaveThere(ctx context.Context, tx pgx.Tx) error {
 }
 
 func (w *restorer) insert(ctx context.Context, tx pgx.Tx) error {
-	for _, t := range []struct {
-		name, columns string
-		rows          []restored
-	}{
-		{"conversations", "id started_at model head message_count updated_at title metadata pinned archived listed", w.conversations},
-		{"messages", "id conversation_id role content created_at seq idx parent_id status response_id item", w.messages},
-		{"responses", "id conversation_id previous_response_id seq parent_id status model request usage error incomplete_reason log server_id created_at ended_at inputs", w.responses},
-	} {
-		if len(t.rows) == 0 {
-			continue
+	write := func(table string, n int, row func(i int) []any) error {
+		if n == 0 {
+			return nil
 		}
-		source := pgx.CopyFromSlice(len(t.rows), func(i int) ([]any, error) { return t.rows[i].columns, nil })
-		if _, err := tx.CopyFrom(ctx, pgx.Identifier{t.name}, strings.Fields(t.columns), source); err != nil {
+		source := pgx.CopyFromSlice(n, func(i int) ([]any, error) { return row(i), nil })
+		_, err := tx.CopyFrom(ctx, pgx.Identifier{table}, restoredColumns[table], source)
+		return err
+	}
+	var found []string // by a search
+	for _, r := range w.messages {
+		if m := r.Message; m.Status != MessageDeleted && m.Content != "" {
+			found = append(found, m.ID)
+		}
+	}
+	for _, t := range []struct {
+		table string
+		rows  []restored
+	}{{"conversations", w.conversations}, {"messages", w.messages}, {"responses", w.responses}} {
+		if err := write(t.table, len(t.rows), func(i int) []any { return t.rows[i].columns() }); err != nil {
 			return err
 		}
 	}
-	var queued []string
-	for _, m := range w.messages {
-		if m.found {
-			queued = append(queued, m.columns[0].(string))
-		}
-	}
-	if len(queued) == 0 {
-		return nil
-	}
-	_, err := tx.Exec(ctx, `INSERT INTO search_queue (message_id) SELECT id FROM unnest($1::uuid[]) WITH ORDINALITY u(id, n) ORDER BY n`, queued)
-	return err
-}
-
-// null passes "" as NULL.
-func null(text string) *string {
-	if text == "" {
-		return nil
-	}
-	return &text
+	return write("search_queue", len(found), func(i int) []any { return []any{uuidText(found[i])} })
 }
