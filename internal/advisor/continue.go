@@ -2,6 +2,7 @@ package advisor
 
 import (
 	"context"
+	"errors"
 	"strings"
 
 	"git.georgsen.dk/hwlab/internal/llm"
@@ -17,12 +18,12 @@ func (e *ContinueError) Error() string { return "this reply cannot be gone on wi
 // message, and rows are how its log begins, with all that was said and thought so far. The model is told what was said.
 func (a *Advisor) beginning(ctx context.Context, q Question) (after string, rows []store.Delta, err error) {
 	old, log, err := a.Record.ReadLog(ctx, q.Continue, 0)
-	if err != nil {
+	if err != nil && !errors.Is(err, store.ErrNotFound) {
 		return "", nil, err
 	}
 	switch {
-	case old.ConversationID != q.ConversationID:
-		return "", nil, store.ErrNotFound
+	case err != nil, old.ConversationID != q.ConversationID:
+		return "", nil, &ContinueError{"there is no such reply in this conversation"}
 	case !old.Ended():
 		return "", nil, store.ErrReplyRunning
 	case old.Status == store.ResponseCompleted:
@@ -44,7 +45,7 @@ func (a *Advisor) beginning(ctx context.Context, q Question) (after string, rows
 	for len(rows) > 0 && (rows[len(rows)-1].Kind == store.DeltaItemDone || rows[len(rows)-1].Kind == store.DeltaPartDone) {
 		rows = rows[:len(rows)-1]
 	}
-	if n := len(rows); n < 2 || rows[n-1].Kind != store.DeltaText || rows[n-2].Text != store.PartOutputText {
+	if n := len(rows); n < 2 || rows[n-1].Kind != store.DeltaText || rows[n-1].Text == "" || rows[n-2].Text != store.PartOutputText {
 		return "", nil, &ContinueError{"it had not begun to answer, or its text was deleted"}
 	}
 	history, err := a.Record.History(ctx, old)

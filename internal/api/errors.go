@@ -70,6 +70,7 @@ func toError(err error) *Error {
 	var conflict *store.ConflictError
 	var model *llm.UnknownModelError
 	var call *advisor.UnknownCallError
+	var end *advisor.ContinueError
 	var unreachable *store.ConnectError
 	switch {
 	case errors.As(err, &own):
@@ -102,6 +103,8 @@ func toError(err error) *Error {
 		return &Error{Status: http.StatusBadRequest, Code: "model_not_found", Param: "model", Message: model.Error()}
 	case errors.As(err, &call): // as OpenAI answers
 		return badRequest("input", "%s", call.Error())
+	case errors.As(err, &end):
+		return badRequest("conversation.continue", "%s", end.Error())
 	case errors.Is(err, advisor.ErrDeleted):
 		return &Error{Status: http.StatusNotFound, Code: "not_found", Param: "Idempotency-Key",
 			Message: "the reply to the request that first came with this Idempotency-Key was deleted"}

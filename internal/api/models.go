@@ -18,6 +18,7 @@ type modelObject struct {
 	ContextLength int64  `json:"context_length,omitempty"` // what the model's server does not tell is absent
 	Vision        *bool  `json:"vision,omitempty"`
 	Tools         *bool  `json:"tools,omitempty"`
+	Continues     bool   `json:"continues,omitempty"` // see conversationField.Continue
 }
 
 // models are what can be asked, best first.
@@ -33,7 +34,7 @@ func (a *API) models(ctx context.Context) ([]modelObject, error) {
 	data := []modelObject{}
 	for _, m := range models {
 		o := modelObject{ID: m.ID, Object: "model", OwnedBy: m.OwnedBy, Default: m.ID == standard,
-			ContextLength: m.ContextLength, Vision: m.Vision, Tools: m.Tools}
+			ContextLength: m.ContextLength, Vision: m.Vision, Tools: m.Tools, Continues: m.Continues}
 		if !m.Created.IsZero() {
 			o.Created = m.Created.Unix()
 		}

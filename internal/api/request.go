@@ -443,11 +443,12 @@ func (m *metadata) UnmarshalJSON(raw []byte) error {
 
 func given(raw json.RawMessage) bool { return len(raw) > 0 && !bytes.Equal(raw, []byte("null")) }
 
-// conversationField is the conversation field as an object; a string is its id. head and after are hwlab's own.
+// conversationField is the conversation field as an object; a string is its id. All but that is hwlab's own.
 type conversationField struct {
-	ID    string          `json:"id"`
-	Head  *int64          `json:"head"`
-	After json.RawMessage `json:"after"`
+	ID       string          `json:"id"`
+	Head     *int64          `json:"head"`
+	After    json.RawMessage `json:"after"`
+	Continue string          `json:"continue"`
 }
 
 // conversation reads the conversation field, none where nothing is given: its UUID, where it ended when the sender last looked, or nil,

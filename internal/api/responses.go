@@ -90,6 +90,9 @@ func (a *API) question(r *http.Request, q responseRequest) (question advisor.Que
 	if question.Input, err = a.parseInput(r.Context(), q.Input); err != nil {
 		return question, err
 	}
+	if err := a.goOn(r.Context(), q, &question); err != nil {
+		return question, err
+	}
 	anew := question.After != nil && *question.After == ""
 	if len(question.Input) == 0 && question.PreviousID == "" && (question.ConversationID == "" || anew) {
 		return question, badRequest("input", "input is missing")
