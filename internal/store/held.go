@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgtype"
 )
 
 // A deletion with an undo moves the rows of a conversation to tables in which nothing but the undo looks, so it is not there
@@ -18,12 +19,33 @@ func (s *Store) HoldConversation(ctx context.Context, id string, hold time.Durat
 	if !IsID(id) {
 		return until, ErrNotFound
 	}
+	for {
+		until, err = s.hold(ctx, id, hold)
+		if !errors.Is(err, errBegun) {
+			break
+		}
+	}
+	if err != nil && !errors.Is(err, ErrNotFound) {
+		err = Wrap("delete conversation", err)
+	}
+	return until, err
+}
+
+// errBegun says that a reply was begun while a deletion waited for the conversation.
+var errBegun = errors.New("store: a reply was begun meanwhile")
+
+// hold is one try of HoldConversation. It returns errBegun, having done nothing, when it did not wait for the owner of a reply. It
+// cannot do that once it has the conversation: who begins or ends a reply holds the owner and waits for the conversation.
+func (s *Store) hold(ctx context.Context, id string, hold time.Duration) (until time.Time, err error) {
 	err = s.inTx(ctx, func(tx pgx.Tx) error {
 		// What owners of replies are committing to the log has been shown a moment later, and must be read below: wait for it.
-		// The second time is for a reply that was begun meanwhile.
-		const owners = `SELECT FROM servers WHERE id IN (SELECT server_id FROM responses WHERE conversation_id = $1::uuid AND ended_at IS NULL)
-			ORDER BY id FOR NO KEY UPDATE`
-		if _, err := tx.Exec(ctx, owners, id); err != nil {
+		rows, err := tx.Query(ctx, `SELECT id FROM servers WHERE id IN (SELECT server_id FROM responses WHERE conversation_id = $1::uuid AND ended_at IS NULL)
+			ORDER BY id FOR NO KEY UPDATE`, id)
+		if err != nil {
+			return err
+		}
+		owners, err := pgx.CollectRows(rows, pgx.RowTo[pgtype.UUID])
+		if err != nil {
 			return err
 		}
 		if err := holdIndex(ctx, tx); err != nil {
@@ -36,10 +58,16 @@ func (s *Store) HoldConversation(ctx context.Context, id string, hold time.Durat
 		if tag.RowsAffected() == 0 {
 			return ErrNotFound
 		}
-		if _, err := tx.Exec(ctx, owners, id); err != nil {
+		var begun bool
+		err = tx.QueryRow(ctx, `SELECT EXISTS (SELECT FROM responses r JOIN servers s ON s.id = r.server_id
+			WHERE r.conversation_id = $1::uuid AND r.ended_at IS NULL AND s.id <> ALL ($2::uuid[]))`, id, uuids(owners)).Scan(&begun)
+		if err != nil {
 			return err
 		}
-		rows, err := tx.Query(ctx, `SELECT `+responseColumns+` FROM responses r JOIN conversations c ON c.id = r.conversation_id
+		if begun {
+			return errBegun
+		}
+		rows, err = tx.Query(ctx, `SELECT `+responseColumns+` FROM responses r JOIN conversations c ON c.id = r.conversation_id
 			WHERE r.conversation_id = $1::uuid AND r.ended_at IS NULL ORDER BY r.seq, r.id FOR UPDATE OF r`, id)
 		if err != nil {
 			return err
@@ -76,9 +104,6 @@ func (s *Store) HoldConversation(ctx context.Context, id string, hold time.Durat
 		}
 		return nil
 	})
-	if err != nil && !errors.Is(err, ErrNotFound) {
-		err = Wrap("delete conversation", err)
-	}
 	return until, err
 }
 

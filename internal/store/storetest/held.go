@@ -19,6 +19,7 @@ var heldTests = []test{
 	{"AReplyThatRuns", heldWhileRunning},
 	{"AnUndoAndTheEndHaveOneOutcome", heldUndoneAndErased},
 	{"WhileEverythingGoesOn", heldWhileEverything},
+	{"NobodyWaitsInACircle", heldInACircle},
 	{"AfterAnImportOfTheSame", heldAndImported},
 }
 
@@ -375,6 +376,47 @@ func heldWhileEverything(t *testing.T, r *record) {
 		}
 		equal(t, "places of the order", int64(len(places)), rows[0].Conversation.Head)
 	}
+}
+
+// A deletion waits for the owners of the replies it ends, and a reply that begins or ends holds its owner while it waits for the
+// conversation. Should they wait for each other, PostgreSQL ends one by an error; the appends and updates that queue behind
+// them are not tried again, and show it.
+func heldInACircle(t *testing.T, r *record) {
+	conversations := []string{r.create(t), r.create(t), r.create(t)}
+	fences := []store.Fence{r.join(t), r.join(t)}
+	expected := func(what string, err error) {
+		if err != nil && !errors.Is(err, store.ErrNotFound) && !errors.Is(err, store.ErrReplyRunning) {
+			t.Errorf("%s: %v", what, err)
+		}
+	}
+	together(12, func(i int) {
+		f := fences[i%2]
+		for n := range times(50) {
+			conversation := conversations[(i+n)%3]
+			switch i % 6 {
+			case 0, 1, 2:
+				reply, err := r.StartResponse(r.ctx, store.NewResponse{Fence: f, ConversationID: conversation, Input: user("q")})
+				expected("StartResponse", err)
+				if err == nil {
+					_, err = r.FinishResponse(r.ctx, end(f, reply, store.ResponseCompleted))
+					expected("FinishResponse", err)
+				}
+			case 3:
+				_, err := r.HoldConversation(r.ctx, conversation, time.Hour)
+				expected("HoldConversation", err)
+				_, err = r.UndoDeletion(r.ctx, conversation)
+				expected("UndoDeletion", err)
+			case 4:
+				_, err := r.AddMessage(r.ctx, conversation, "user", "a")
+				expected("AddMessage", err)
+				expected("Heartbeat", r.Heartbeat(r.ctx, f))
+			case 5:
+				pinned := true
+				_, err := r.UpdateConversation(r.ctx, conversation, store.ConversationChange{Pinned: &pinned})
+				expected("UpdateConversation", err)
+			}
+		}
+	})
 }
 
 func heldAndImported(t *testing.T, r *record) {
