@@ -52,11 +52,15 @@ func routes(cfg Config) map[string]http.Handler {
 	etag := `W/"` + fingerprint(ui.Files()) + `"`
 	small := sync.OnceValue(func() map[string][]byte { return compressed(ui.Files()) })
 	static := func(w http.ResponseWriter, r *http.Request) {
+		name := r.PathValue("file")
+		if info, err := fs.Stat(ui.Files(), name); err != nil || info.IsDir() { // a file server would list a folder
+			http.NotFound(w, r)
+			return
+		}
 		// The files have no times; this is what lets a browser keep them and notice a new build.
 		w.Header().Set("Cache-Control", "no-cache")
 		w.Header().Set("ETag", etag)
 		w.Header().Set("Vary", "Accept-Encoding")
-		name := r.PathValue("file")
 		if text := small()[name]; text != nil && strings.Contains(r.Header.Get("Accept-Encoding"), "gzip") {
 			w.Header().Set("Content-Encoding", "gzip")
 			http.ServeContent(w, r, name, time.Time{}, bytes.NewReader(text))

@@ -140,6 +140,15 @@ func TestThePasswordIsAskedFor(t *testing.T) {
 		t.Errorf("the password as a token is answered %q", body)
 	}
 
+	if _, body := sendTo(t, handler, lan(request{path: "/v1/models", header: map[string]string{"Authorization": "bearer correct horse"}})); body != "the API" {
+		t.Errorf("with another spelling of Bearer it is answered %q", body)
+	}
+	for _, wrong := range []string{"Bearer correct horse ", "Bearer correct", "Basic correct horse", "correct horse", "Bearer ", ""} {
+		if answer, _ := sendTo(t, handler, lan(request{path: "/v1/models", header: map[string]string{"Authorization": wrong}})); answer.StatusCode != http.StatusUnauthorized {
+			t.Errorf("Authorization %q is answered %d", wrong, answer.StatusCode)
+		}
+	}
+
 	form := func(password string) request {
 		return lan(request{method: "POST", path: "/login", body: url.Values{"password": {password}}.Encode(),
 			header: map[string]string{"Content-Type": "application/x-www-form-urlencoded", "Origin": "http://lab.lan:8080"}})
@@ -152,8 +161,13 @@ func TestThePasswordIsAskedFor(t *testing.T) {
 		t.Fatalf("the password leads to %s", answer.Header.Get("Location"))
 	}
 	cookie := answer.Cookies()[0]
-	if !cookie.HttpOnly || cookie.SameSite != http.SameSiteLaxMode {
+	if !cookie.HttpOnly || cookie.SameSite != http.SameSiteLaxMode || cookie.Secure {
 		t.Errorf("the cookie is %v", cookie)
+	}
+	proxied := form("correct horse")
+	proxied.header["X-Forwarded-Proto"], proxied.header["Origin"] = "https", "https://lab.lan:8080"
+	if answer, _ := sendTo(t, handler, proxied); len(answer.Cookies()) != 1 || !answer.Cookies()[0].Secure {
+		t.Errorf("behind a proxy with TLS the cookies are %v", answer.Cookies())
 	}
 	with := func(value string) request {
 		return lan(request{path: "/v1/models", header: map[string]string{"Cookie": cookie.Name + "=" + value}})
@@ -198,6 +212,15 @@ func TestCheckListen(t *testing.T) {
 		}
 		if err := web.CheckListen(address, "secret"); (err == nil) != (address != "8080") {
 			t.Errorf("with a password %s: %v", address, err)
+		}
+	}
+}
+
+func TestNothingButTheFilesOfThePageIsServed(t *testing.T) {
+	for _, path := range []string{"/ui/", "/ui/js", "/ui/js/", "/ui/js/app.js/", "/ui/nothing.js", "/ui/..%2fweb.go", "/ui/%2e%2e/%2e%2e/web.go", "/ui/js%2f..%2f..%2fui.go",
+		"/ui/%2fetc%2fpasswd", "/ui/..%5cweb.go", "/ui/js/app.js%00"} {
+		if answer, body := send(t, "", request{path: path}); answer.StatusCode != http.StatusNotFound {
+			t.Errorf("%s is answered %d %.60q", path, answer.StatusCode, body)
 		}
 	}
 }
