@@ -7,6 +7,7 @@ import (
 
 	"github.com/chromedp/chromedp"
 
+	"git.georgsen.dk/hwlab/internal/llm"
 	"git.georgsen.dk/hwlab/internal/llm/llmtest"
 	"git.georgsen.dk/hwlab/internal/store"
 	"git.georgsen.dk/hwlab/internal/testrecord"
@@ -41,9 +42,11 @@ func (b *tab) search(query string) {
 }
 
 // found is the expression for what is found: the title, who said it, and the text, marks in brackets.
-const found = `[...document.querySelectorAll('[role=option]')].map(o => [...o.querySelectorAll('.hit-title, .hit-meta, .hit-text')]
-	.map(e => e.classList.contains('hit-meta') ? e.innerText.split(' · ')[0] : [...e.childNodes].map(n => n.nodeName === 'MARK' ? '[' + n.textContent + ']' :
-		n.nodeName === '#text' ? n.data : '<' + n.nodeName + '>').join('')).join(' | ')).join('\n')`
+const found = `[...document.querySelectorAll('[role=option]')].map(o => {
+	const text = (e) => [...e.childNodes].map(n => n.nodeName === 'MARK' ? '[' + n.textContent + ']' : n.nodeName === '#text' ? n.data : '<' + n.nodeName + '>').join('');
+	const title = o.querySelector('.hit-title'), hit = o.querySelector('.hit-text');
+	return [title ? text(title) : o.closest('[role=group]').ariaLabel, o.querySelector('.hit-meta').innerText.split(' · ')[0], ...(hit ? [text(hit)] : [])].join(' | ');
+}).join('\n')`
 
 // finds waits until just that is found, and said.
 func (b *tab) finds(hits ...string) {
@@ -115,6 +118,50 @@ func TestAHitOnAnotherBranchIsShownOnIts(t *testing.T) {
 		if b.text("document.querySelector('[role=log]').innerText.includes('ochre')") == "true" {
 			t.Error("the other branch is shown, too")
 		}
+	})
+}
+
+// Hits of one conversation stand together below its title, the first of them where it belongs; a call of a tool and its result
+// are found too, and shown open where they stand.
+func TestHitsStandTogetherAndToolsAreFound(t *testing.T) {
+	widths(t, func(t *testing.T, b *tab) {
+		s := newServer(t, testrecord.SQLite(t), "", "")
+		for i := range 40 {
+			s.said(fmt.Sprintf("Other %d", i), "about nothing")
+		}
+		b.open(s.url("/"))
+		// Another client gives the model a tool.
+		s.model.Script(append(append([]llmtest.Step{{Text: "I will look."}}, llmtest.Call(0, "call_1", "smart_status", `{"disk":"/dev/`, `sdq7"}`)...), llmtest.Step{Finish: llm.FinishToolCalls})...)
+		s.model.Script(llmtest.Say("The disk sdq7 is failing.")...)
+		b.text(`(async () => {
+			const post = async (path, body) => (await fetch(path, { method: 'POST', headers: { 'Content-Type': 'application/json' }, body: JSON.stringify(body) })).json();
+			const conversation = (await post('/v1/conversations', { })).id;
+			const tools = [{ type: 'function', name: 'smart_status', parameters: { type: 'object' } }];
+			await post('/v1/responses', { model: 'test-model', conversation, tools, input: 'Which disk fails?' });
+			await post('/v1/responses', { model: 'test-model', conversation, tools, input: [{ type: 'function_call_output', call_id: 'call_1', output: 'sdq7: Reallocated 1184' }] });
+			window.made = conversation;
+		})()`)
+		b.wait("window.made")
+		s.said("Spares", "Is sdq7 the spare?")
+		b.search("sdq7")
+		b.finds("Spares | You | Is [sdq7] the spare?", "Which disk fails? | Advisor | The disk [sdq7] is failing.", "Which disk fails? | Result | [sdq7]: Reallocated 1184",
+			"Which disk fails? | Call | {\"disk\":\"/dev/[sdq7]\"}")
+		if got := b.text("[...document.querySelectorAll('#search-hits div.hit-title')].map(e => e.innerText).join(' | ')"); got != "Spares | Which disk fails?" {
+			t.Errorf("the titles are %s", got)
+		}
+		for i, want := range []string{"sdq7: Reallocated 1184", `{"disk":"/dev/sdq7"}`} {
+			b.click(fmt.Sprintf("document.querySelectorAll('[role=option]')[%d]", 2+i))
+			b.wait("location.pathname === '/c/' + window.made && !document.querySelector('#search').open")
+			b.wait(fmt.Sprintf("document.activeElement.matches('details[open]') && document.activeElement.querySelector('pre').innerText === %q", want))
+			b.wait("(r => r.top >= 0 && r.bottom <= innerHeight)(document.activeElement.getBoundingClientRect())")
+			b.search("")
+		}
+		b.key("Escape", "Escape", 27, 0)
+		if got := b.text("[...document.querySelectorAll('[role=log] article')].map(a => a.ariaLabel + ': ' + (a.querySelector('.body, .plain') ?? a).innerText.replace(/\\s+/g, ' ').trim()).join(' | ')"); got !=
+			`You: Which disk fails? | Advisor: I will look. Calls smart_status {"disk":"/dev/sdq7"} | Tool: Result | Advisor: The disk sdq7 is failing.` {
+			t.Errorf("the thread is %s", got)
+		}
+		b.checkAccess("a call")
 	})
 }
 
@@ -197,7 +244,7 @@ func TestFiltersAndWhatIsSaidWhereNothingIsFound(t *testing.T) {
 		b.search("")
 		b.wait("document.querySelector('#search-help').offsetParent")
 		b.do(chromedp.KeyEvent("fan"))
-		b.finds("Old | You | What about that [fan]?", "Fans | Advisor | The [fan] is loud.", "Fans | You | Is the [fan] loud?", "[Fan]s | Title")
+		b.finds("Old | You | What about that [fan]?", "[Fan]s | Title", "Fans | Advisor | The [fan] is loud.", "Fans | You | Is the [fan] loud?")
 		set := func(name, value string) {
 			b.text(fmt.Sprintf("(f => { f.value = %q; f.dispatchEvent(new Event('change')) })(document.querySelector('select[aria-label=%q]'))", value, name))
 		}
@@ -209,9 +256,12 @@ func TestFiltersAndWhatIsSaidWhereNothingIsFound(t *testing.T) {
 		b.wait("document.querySelector('#search-note').innerText.startsWith('Nothing was found. The choices')")
 		set("Who said it", "")
 		set("Which conversations", "false")
-		b.finds("Fans | Advisor | The [fan] is loud.", "Fans | You | Is the [fan] loud?", "[Fan]s | Title")
+		b.finds("[Fan]s | Title", "Fans | Advisor | The [fan] is loud.", "Fans | You | Is the [fan] loud?")
+		if got := b.text(active); !strings.Contains(got, "is loud.") {
+			t.Errorf("Enter opens %s, not the newest message", got)
+		}
 		set("Order", "best") // a whole word before the beginning of one
-		b.wait("document.querySelectorAll('[role=option]').length === 3 && " + found + ".endsWith('[Fan]s | Title')")
+		b.wait("document.querySelectorAll('[role=option]').length === 3 && " + active + ".includes('loud')")
 		b.do(chromedp.KeyEvent(" submarine"))
 		b.wait("document.querySelector('[role=status]#search-status').textContent.startsWith('Nothing was found.') && document.querySelector('#search-note').offsetParent")
 		if got := b.text("[document.querySelectorAll('[role=option]').length, document.querySelector('#search-box').hasAttribute('aria-activedescendant')]"); got != "0,false" {

@@ -5,7 +5,7 @@
 import * as api from "./api.js";
 import { byId, h, pause } from "./dom.js";
 import { attachedTo } from "./files.js";
-import { describeEnd, editMessage, itemText, messageElement, nameMessage, Question, ReplyView, WAITING } from "./message.js";
+import { describeEnd, editMessage, isReply, itemText, messageElement, nameMessage, Question, ReplyView, resultElement, WAITING } from "./message.js";
 import { Scroll } from "./scroll.js";
 import { loadOutgoing, randomKey, saveOutgoing } from "./storage.js";
 
@@ -206,15 +206,11 @@ export class Conversation {
     /** @type {HTMLElement[]} */
     const elements = [];
     for (const item of items) {
-      const ours = item.role === "assistant" || item.type === "reasoning";
+      const ours = isReply(item);
       if (running && ours && item.response_id === running) continue;
       this.known.add(item.id);
-      if (item.type !== "message" && item.type !== "reasoning") {
-        // Not shown, but what comes next continues it.
-        const last = elements[elements.length - 1];
-        if (last) last.dataset.last = item.id;
-      } else if (!ours) {
-        elements.push(messageElement(item));
+      if (!ours) {
+        elements.push(item.type === "function_call_output" ? resultElement(item) : messageElement(item));
       } else {
         let view = this.views.get(item.response_id ?? "");
         if (!view) {
@@ -293,8 +289,14 @@ export class Conversation {
   /** Shows a message, on whatever branch it is. @param {string} id @param {string} message */
   async openAt(id, message) {
     await this.open(id, message);
-    const shown = await this.find((el) => el.dataset.id === message);
-    if (!shown) return;
+    const inReply = `[data-item="${CSS.escape(message)}"]`;
+    const article = await this.find((el) => el.dataset.id === message || el.querySelector(inReply) !== null);
+    if (!article) return;
+    /** @type {HTMLElement} */
+    const part = article.querySelector(inReply) ?? article;
+    if (part instanceof HTMLDetailsElement) part.open = true;
+    // The beginning of a reply is the place for what begins it.
+    const shown = part.matches("article > .body > .md:first-child") ? article : part;
     this.scroll.moved(true);
     this.scroll.write(this.scroll.offsetOf(shown) - 24);
     shown.tabIndex = -1;
@@ -823,7 +825,7 @@ export class Conversation {
   nameless(item) {
     const elements = /** @type {HTMLElement[]} */ ([...this.thread.children]);
     for (const el of elements.reverse()) {
-      if (item.role === "assistant" || item.type === "reasoning") {
+      if (isReply(item)) {
         if (item.response_id && el.dataset.response === item.response_id) return el;
       } else if (!el.dataset.id && el.classList.contains("user") && sameText(item, el.querySelector(".plain")?.textContent ?? "")) {
         return el;

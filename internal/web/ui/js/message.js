@@ -10,7 +10,7 @@ import { Markdown } from "./markdown.js";
  */
 
 /** @type {Record<string, string>} */
-export const NAMES = { user: "You", assistant: "Advisor", system: "Instruction", developer: "Instruction" };
+export const NAMES = { user: "You", assistant: "Advisor", system: "Instruction", developer: "Instruction", tool: "Tool" };
 
 /** Of a token, in most languages and models. */
 const CHARACTERS = 4;
@@ -67,6 +67,26 @@ export function messageElement(item) {
   nameMessage(el, item);
   return el;
 }
+
+/** A call of a tool, or what it gave, folded. @param {Item} item */
+const stepElement = (item) =>
+  h(
+    "details",
+    { class: "step", "data-item": item.id },
+    h("summary", {}, ...(item.type === "function_call" ? ["Calls ", h("code", {}, item.name ?? "")] : ["Result"])),
+    h("pre", { tabindex: "0" }, item.arguments ?? item.output ?? ""),
+  );
+
+/** The stored result of a call. @param {Item} item */
+export function resultElement(item) {
+  const el = article("tool", stepElement(item));
+  el.dataset.id = item.id;
+  el.dataset.last = item.id;
+  return el;
+}
+
+/** Whether an item is part of a reply. @param {Item} item */
+export const isReply = (item) => item.role === "assistant" || item.type === "reasoning" || item.type === "function_call";
 
 /** Gives a message on the page what the server knows of it. @param {HTMLElement} el @param {Item} item */
 export function nameMessage(el, item) {
@@ -219,7 +239,7 @@ export class ReplyView {
 
   /** What the reply's own object tells beyond its items. @param {Reply} reply */
   describe(reply) {
-    const why = describeEnd(reply, this.text() !== "");
+    const why = describeEnd(reply, this.text() !== "" || this.body.querySelector(".step") !== null);
     if (why) this.showEnd(why, reply.status === "failed");
     const facts = [timeElement(reply.completed_at ?? Date.now() / 1000), h("span", { class: "model" }, reply.model ?? "")];
     if (reply.usage?.output_tokens) facts.push(h("span", {}, plural(reply.usage.output_tokens, "token")));
@@ -240,17 +260,24 @@ export class ReplyView {
       this.think([...(item.summary ?? []).map((part) => part.text ?? ""), ...texts].join("\n\n"));
       return;
     }
-    texts.forEach((text, i) => this.part(item.id + i).finish(text));
+    if (item.type === "function_call") this.step(item);
+    texts.forEach((text, i) => this.part(item.id + i, item.id).finish(text));
     const unfinished = item.status === "incomplete";
     if (unfinished) this.showEnd("This reply is not complete.", false);
     this.showFooter(unfinished, timeElement(item.created_at), ...(item.model ? [h("span", { class: "model" }, item.model)] : []));
   }
 
-  /** @param {string} key */
-  part(key) {
+  /** Shows that the model calls a tool, once. @param {Item} item */
+  step(item) {
+    if (!this.body.querySelector(`[data-item="${CSS.escape(item.id)}"]`)) this.body.append(stepElement(item));
+  }
+
+  /** @param {string} key @param {string} item its id */
+  part(key, item) {
     let part = this.parts.get(key);
     if (!part) {
       part = new Markdown();
+      part.element.dataset.item = item;
       this.parts.set(key, part);
       this.body.append(part.element);
     }
@@ -325,9 +352,16 @@ export class ReplyView {
    */
   apply(event) {
     const key = `${event.output_index ?? 0}:${event.content_index ?? 0}`;
+    const part = () => this.part(key, event.item_id ?? "");
     switch (event.type) {
       case "response.output_item.added":
         if (event.item?.type === "message") this.element.dataset.id = event.item.id;
+        else if (event.item?.type === "function_call") this.waiting(`Calling ${event.item.name}…`);
+        break;
+      case "response.output_item.done":
+        if (event.item?.type !== "function_call") break;
+        this.step(event.item);
+        this.stopWaiting();
         break;
       case "hwlab.wait":
         this.phase(event);
@@ -339,17 +373,17 @@ export class ReplyView {
       case "response.output_text.delta":
       case "response.refusal.delta":
         this.element.classList.add("writing");
-        this.part(key).append(event.delta ?? "");
+        part().append(event.delta ?? "");
         if (!this.wait.hidden && this.text() !== "") {
           // In one step, so that the room for it does not close and open.
-          this.part(key).render();
+          part().render();
           this.stopWaiting();
           this.showPace();
         }
         break;
       case "response.output_text.done":
       case "response.refusal.done":
-        this.part(key).finish(event.text ?? event.refusal);
+        part().finish(event.text ?? event.refusal);
         break;
     }
   }

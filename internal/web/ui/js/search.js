@@ -10,6 +10,9 @@ const REST = 120;
 /** How often a search that has found nothing yet goes on by itself. */
 const FURTHER = 5;
 
+/** What a hit in something else than a message is, by the kind of its id. @type {Record<string, string>} */
+const KINDS = { fc: "Call", fco: "Result" };
+
 const date = new Intl.DateTimeFormat(undefined, { dateStyle: "long" });
 
 /** A hit's own name among the hits. @param {Hit} hit */
@@ -62,6 +65,8 @@ export class Search {
     /** What the hits that are shown were found by; null while others are looked for. @type {string | null} */
     this.found = null;
     this.before = "";
+    /** The first of the hits in their order. @type {string | null} */
+    this.foremost = null;
     this.timer = 0;
     this.box.addEventListener("input", () => {
       this.found = null;
@@ -136,6 +141,11 @@ export class Search {
     await (this.loading ?? (this.cursor && this.load(false)));
   }
 
+  /** The hits that are shown. */
+  get rows() {
+    return /** @type {HTMLElement[]} */ ([...this.list.querySelectorAll("[role=option]")]);
+  }
+
   /** @param {boolean} first whether the page takes the place of what is shown */
   load(first) {
     const page = this.loadPage(first).finally(() => {
@@ -169,24 +179,24 @@ export class Search {
       if (first) {
         this.list.replaceChildren();
         this.active = null;
+        this.foremost = page.data[0] ? nameOf(page.data[0]) : null;
         this.results.scrollTop = 0;
         first = false;
       }
-      this.list.append(...page.data.map((hit) => this.row(hit)));
+      this.add(page.data);
       this.cursor = page.next_cursor;
       since = page.searched_since;
       // The work of a request is bounded, so a page can be empty and have more after it.
-      if (this.list.childElementCount > 0 || !this.cursor || ++round === FURTHER) break;
+      if (this.list.firstChild || !this.cursor || ++round === FURTHER) break;
     }
     this.found = this.before = q;
     this.tell(since === null ? null : date.format(since * 1000), order === "best");
-    const rows = /** @type {HTMLElement[]} */ ([...this.list.children]);
-    if (!this.active) this.activate(rows.find((row) => row.dataset.name === shown) ?? rows[0] ?? null);
+    if (!this.active) this.activate(this.rows.find((row) => row.dataset.name === (shown ?? this.foremost)) ?? this.rows[0] ?? null);
   }
 
   /** Says what there is. @param {string | null} since @param {boolean} best */
   tell(since, best) {
-    const count = this.list.childElementCount;
+    const count = this.rows.length;
     const many = count === 1 ? "1 hit" : `${count} hits`;
     if (count === 0 && this.cursor) this.show("", `Nothing${since ? ` since ${since}` : ""} so far.`);
     else if (count === 0) this.show("", "Nothing was found. " + this.advice());
@@ -210,7 +220,7 @@ export class Search {
    * @param {boolean} [bad]
    */
   show(status, note, bad = false) {
-    const none = this.list.childElementCount === 0;
+    const none = this.list.firstChild === null;
     this.note.textContent = note;
     this.note.hidden = note === "";
     this.note.classList.toggle("bad", bad);
@@ -221,16 +231,39 @@ export class Search {
     this.status.classList.toggle("offscreen", status === "");
   }
 
-  /** @param {Hit} hit */
+  /**
+   * Adds a page of hits. Those of a conversation stand together, where the
+   * first of them belongs, below its title; the next page goes on with the
+   * last conversation at most, so that what is shown stays where it is.
+   * @param {Hit[]} hits
+   */
+  add(hits) {
+    /** @type {Map<string | undefined, HTMLElement>} */
+    const groups = new Map();
+    const last = /** @type {HTMLElement | null} */ (this.list.lastElementChild);
+    if (last) groups.set(last.dataset.conversation, last);
+    for (const hit of hits) {
+      let group = groups.get(hit.conversation_id);
+      if (!group) {
+        const title = hit.title || "New conversation";
+        group = h("div", { role: "group", "aria-label": title, "data-conversation": hit.conversation_id }, h("div", { class: "hit-title", dir: "auto", "aria-hidden": "true" }, title));
+        groups.set(hit.conversation_id, group);
+        this.list.append(group);
+      }
+      if (hit.item_id) group.append(this.row(hit));
+      else group.firstElementChild?.replaceWith(this.row(hit));
+    }
+  }
+
+  /** A hit; that of a title takes the title's place. @param {Hit} hit */
   row(hit) {
-    const title = hit.title || "New conversation";
     const name = nameOf(hit);
+    const what = hit.item_id ? (KINDS[hit.item_id.split("_")[0]] ?? NAMES[hit.role ?? ""] ?? hit.role) : "Title";
     return h(
       "a",
       { href: addressOf(hit), role: "option", id: "hit-" + name, "data-name": name, tabindex: "-1", "aria-selected": "false" },
-      h("span", { class: "hit-title", dir: "auto" }, ...(hit.item_id ? [title] : marked(title, hit.marks))),
-      h("span", { class: "hit-meta" }, hit.item_id ? (NAMES[hit.role ?? ""] ?? hit.role) : "Title", " · ", timeElement(hit.created_at)),
-      hit.item_id ? h("span", { class: "hit-text", dir: "auto" }, ...marked(hit.snippet, hit.marks)) : null,
+      h("span", { class: hit.item_id ? "hit-text" : "hit-title", dir: "auto" }, ...marked(hit.item_id ? hit.snippet : hit.title || "New conversation", hit.marks)),
+      h("span", { class: "hit-meta" }, what, " · ", timeElement(hit.created_at)),
     );
   }
 
@@ -249,9 +282,9 @@ export class Search {
   /** Makes a hit the active one; past the last there may be more. @param {number} to */
   async step(to) {
     const { query } = this;
-    if (to >= this.list.childElementCount) await this.more();
+    if (to >= this.rows.length) await this.more();
     if (query !== this.query) return;
-    const rows = /** @type {HTMLElement[]} */ ([...this.list.children]);
+    const { rows } = this;
     this.activate(rows[Math.min(to, rows.length - 1)] ?? null);
   }
 
@@ -266,7 +299,7 @@ export class Search {
   key(event) {
     if (event.isComposing || event.keyCode === 229) return;
     const ctrl = event.ctrlKey || event.metaKey;
-    const at = this.active ? [...this.list.children].indexOf(this.active) : -1;
+    const at = this.active ? this.rows.indexOf(this.active) : -1;
     const plain = (event.target === this.box || event.target === this.list) && !event.altKey && !event.shiftKey && !ctrl;
     if (event.key === "Escape" || (ctrl && event.key.toLowerCase() === "k")) this.close();
     else if (plain && event.key === "ArrowDown") void this.step(at + 1);

@@ -44,6 +44,11 @@ export interface Item {
   response_id: string | null;
   model?: string;
   summary?: ContentPart[];
+  /** Of a call: which tool, and what it is told. */
+  name?: string;
+  arguments?: string;
+  /** Of the result of a call. */
+  output?: string;
   branch?: Branch;
 }
 
