@@ -247,6 +247,9 @@ func (c *Client) begin(ctx context.Context, req Request) (*http.Response, error)
 		}
 		if !errors.As(err, &refused) || refused.Code == CodeContextExceeded ||
 			refused.Status != http.StatusBadRequest && refused.Status != http.StatusUnprocessableEntity {
+			if refused != nil && refused.Status == http.StatusInternalServerError { // of a template, too
+				c.refusesToContinue(req)
+			}
 			return resp, err
 		}
 		switch {
@@ -255,17 +258,23 @@ func (c *Client) begin(ctx context.Context, req Request) (*http.Response, error)
 		case wire.StreamOptions != nil:
 			wire.StreamOptions, wire.ReasoningEffort, wire.ChatTemplateKwargs, wire.ReturnProgress = nil, req.ReasoningEffort, nil, false
 		default:
-			if req.Continue {
-				c.abilities.mu.Lock()
-				defer c.abilities.mu.Unlock()
-				if c.abilities.refused == nil {
-					c.abilities.refused = map[string]bool{}
-				}
-				c.abilities.refused[req.Model] = true
-			}
+			c.refusesToContinue(req)
 			return resp, err
 		}
 	}
+}
+
+// refusesToContinue remembers that a model was asked to go on with a reply and could not.
+func (c *Client) refusesToContinue(req Request) {
+	if !req.Continue {
+		return
+	}
+	c.abilities.mu.Lock()
+	defer c.abilities.mu.Unlock()
+	if c.abilities.refused == nil {
+		c.abilities.refused = map[string]bool{}
+	}
+	c.abilities.refused[req.Model] = true
 }
 
 // pause returns false when ctx ends first.

@@ -145,15 +145,20 @@ func TestAReplyIsContinuedInTheWayOfItsServer(t *testing.T) {
 }
 
 func TestAModelThatRefusesToContinueIsNotSaidTo(t *testing.T) {
-	refusing := true
+	for _, status := range []int{400, 422, 500} {
+		t.Run(fmt.Sprint(status), func(t *testing.T) { refusesToContinue(t, status) })
+	}
+}
+
+func refusesToContinue(t *testing.T, status int) {
 	client := serve(t, func(w http.ResponseWriter, r *http.Request) {
 		if r.Method == "GET" {
 			fmt.Fprint(w, `{"data":[{"id":"m","owned_by":"llamacpp","status":{"value":"loaded"}},{"id":"n","owned_by":"llamacpp","status":{"value":"loaded"}}]}`)
 			return
 		}
-		if body, _ := io.ReadAll(r.Body); refusing && strings.Contains(string(body), "assistant") {
-			w.WriteHeader(http.StatusBadRequest)
-			fmt.Fprint(w, `{"error":{"code":400,"message":"Assistant response prefill is incompatible with enable_thinking.","type":"invalid_request_error"}}`)
+		if body, _ := io.ReadAll(r.Body); strings.Contains(string(body), "assistant") {
+			w.WriteHeader(status)
+			fmt.Fprint(w, `{"error":{"message":"Assistant response prefill is incompatible with enable_thinking.","type":"invalid_request_error"}}`)
 			return
 		}
 		io.WriteString(w, events(hello, stop, done))
@@ -170,7 +175,7 @@ func TestAModelThatRefusesToContinueIsNotSaidTo(t *testing.T) {
 	continues(true)
 	request.Continue = true
 	var refused *llm.Error
-	if got := collect(t, client, request); !errors.As(got.err, &refused) || refused.Status != 400 {
+	if got := collect(t, client, request); !errors.As(got.err, &refused) || refused.Status != status {
 		t.Errorf("got %+v", got)
 	}
 	continues(false)

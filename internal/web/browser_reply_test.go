@@ -168,6 +168,60 @@ func TestAnInterruptedReplyGoesOn(t *testing.T) {
 	b.settled(4)
 }
 
+// Where the model's server can, an interrupted reply goes on in a version of its own, which begins with what there was. The view stays
+// where it is, and the old version is there to go back to.
+func TestAnInterruptedReplyIsContinued(t *testing.T) {
+	widths(t, func(t *testing.T, b *tab) {
+		s := newServer(t, testrecord.SQLite(t), "", "")
+		s.model.SetInfos(llm.Info{ID: "test-model", Continues: true}, llm.Info{ID: "other"})
+		half := strings.TrimSpace(strings.Repeat("Half of it stands here, line by line.\n\n", 40))
+		load, write, end := llmtest.NewGate(), llmtest.NewGate(), llmtest.NewGate()
+		s.model.Script(llmtest.Step{Reasoning: "Hm."}, llmtest.Step{Text: half + " And"}, llmtest.Step{Break: true})
+		s.model.Script(llmtest.Step{Gate: write, Text: " here is"}, llmtest.Step{Gate: end, Text: " the rest."})
+		b.open(s.url("/"))
+		b.send("Tell me")
+		b.settled(2)
+		b.wait("document.querySelector('.end')?.innerText.includes('What had arrived is kept.')")
+		seen := func(name string) string { return "Boolean(" + in(1, name) + "?.checkVisibility())" }
+		choose := func(model string) {
+			b.text(fmt.Sprintf("(s => { s.value = %q; s.dispatchEvent(new Event('change')) })(document.querySelector('#model'))", model))
+		}
+		b.wait(seen("Continue") + " && !" + seen("Ask to go on"))
+		b.do(chromedp.Reload())
+		b.settled(2)
+		b.wait(seen("Continue"))
+		choose("other")
+		b.wait("!" + seen("Continue") + " && " + seen("Ask to go on"))
+		choose("test-model")
+		b.wait(seen("Continue"))
+		b.checkAccess("a reply that can be continued")
+		s.model.Load(load)
+		b.text("document.querySelector('#scroller').scrollTop = 1e6")
+		top := b.text("document.querySelector('#scroller').scrollTop")
+		b.click(in(1, "Continue"))
+		b.wait("document.querySelector('.wait')?.innerText.startsWith('Loading model') && !document.querySelector('.wait').hidden")
+		b.wait(lastArticle + ".innerText.includes('line by line. And') && document.querySelectorAll('[role=log] article').length === 2")
+		if got := b.text("Math.abs(document.querySelector('#scroller').scrollTop - " + top + ") < 80"); got != "true" {
+			t.Errorf("the view moved from %s to %s", top, b.text("document.querySelector('#scroller').scrollTop"))
+		}
+		load.Open()
+		write.Open()
+		b.wait(lastArticle + ".innerText.includes('line by line. And here is')")
+		b.do(chromedp.Reload()) // in the middle of it
+		b.wait(lastArticle + "?.innerText.includes('line by line. And here is')")
+		end.Open()
+		b.settled(2)
+		b.wait(lastArticle + ".innerText.includes('line by line. And here is the rest.')")
+		b.wait("!" + seen("Continue") + " && !" + seen("Ask to go on") + " && " + seen("Regenerate"))
+		b.wait(lastArticle + ".querySelector('.versions').innerText.includes('2/2') && !" + lastArticle + ".querySelector('.reasoning').hidden")
+		b.click(in(1, "Previous version"))
+		b.wait(lastArticle + ".innerText.trim() !== '' && !" + lastArticle + ".innerText.includes('here is')")
+		if asked := s.model.Requests(); len(asked) != 2 || !asked[1].Continue || asked[1].Messages[len(asked[1].Messages)-1].Text != half+" And" {
+			t.Errorf("the model was asked %+v", asked)
+		}
+	})
+}
+
 func TestLongCodeIsFolded(t *testing.T) {
 	s := newServer(t, testrecord.SQLite(t), "", "")
 	b := browser(t)()

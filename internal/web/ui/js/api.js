@@ -173,15 +173,16 @@ export const cancelResponse = (id) => json("POST", responsePath(id) + "/cancel")
 
 /**
  * Asks a question and reads the reply as it is written. Without input the
- * same is asked again. after is the item to go on from, null for none; head
- * is where the sender saw the conversation end.
- * @param {{input?: unknown, conversation: string, model: string | null, after?: string | null, head?: number}} question
+ * same is asked again. after is the item to go on from, null for none, and
+ * continued a reply to go on with; head is where the sender saw the
+ * conversation end.
+ * @param {{input?: unknown, conversation: string, model: string | null, after?: string | null, continued?: string, head?: number}} question
  * @param {string} key the same for every try of the same question
  * @param {AbortSignal} signal
  * @returns {Promise<AsyncGenerator<StreamEvent, void, void>>}
  */
-export async function createResponse({ input, conversation, model, after, head }, key, signal) {
-  const place = { id: conversation, after, head }; // what is undefined is not sent
+export async function createResponse({ input, conversation, model, after, continued, head }, key, signal) {
+  const place = { id: conversation, after, continue: continued, head }; // what is undefined is not sent
   const body = { input, conversation: place, stream: true, ...(model ? { model } : {}) };
   return readEvents(await call("POST", "/v1/responses", { body, key, signal, stream: true }));
 }

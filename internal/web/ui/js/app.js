@@ -20,7 +20,10 @@ const OFFLINE_POLL = 5000;
 const NAME = "Lab Advisor";
 const RETURN = "hwlab.return";
 
-const lab = new LabView(() => composer.files.setLimit(lab.limit));
+const lab = new LabView(() => {
+  composer.files.setLimit(lab.limit);
+  byId("thread").toggleAttribute("data-continues", lab.continues);
+});
 const drawer = new Drawer();
 const search = new Search((path) => go(path));
 
@@ -40,6 +43,10 @@ const conversation = new Conversation({
   busy() {
     composer.setBusy(conversation.busy, conversation.completed);
     list.setWriting(conversation.reply ? conversation.id : null);
+  },
+  failed() {
+    // What the model can do may not be what was thought; the server asks every 8 s.
+    labAt = Math.min(labAt, performance.now() - LAB_POLL + 9000);
   },
   finished() {
     done = true;

@@ -23,6 +23,7 @@ import { loadOutgoing, randomKey, saveOutgoing } from "./storage.js";
  * @property {(info: Info) => void} created a first question made it
  * @property {() => void} changed something the list shows has changed
  * @property {() => void} busy whether a reply runs has changed
+ * @property {() => void} failed a reply has failed
  * @property {() => void} finished a reply is complete that nobody was looking at
  * @property {(text: string, files: Part[]) => void} edit puts a text into the message box
  * @property {(info: Info | null) => void} opened its details are known
@@ -262,6 +263,9 @@ export class Conversation {
       case "regenerate":
         void this.regenerate(element);
         break;
+      case "continue":
+        void this.regenerate(element, true);
+        break;
       case "go-on":
         this.send("Go on from where you stopped.");
         break;
@@ -380,21 +384,28 @@ export class Conversation {
     return cancel !== null;
   }
 
-  /** Has a reply written anew. @param {HTMLElement} element */
-  async regenerate(element) {
+  /**
+   * Has a reply written anew; to go on with it, beginning with what there is.
+   * @param {HTMLElement} element
+   * @param {boolean} [goOn]
+   */
+  async regenerate(element, goOn = false) {
     const { id } = this;
     const { signal } = this.stop;
     const view = this.views.get(element.dataset.response ?? "");
     if (!id) return;
     this.asking = true;
     this.host.busy();
-    view?.showNotice("Asking again…");
+    view?.showNotice(goOn ? "Going on…" : "Asking again…");
     const line = new AbortController();
     try {
-      const after = await this.itemUpTo(element.previousElementSibling);
+      const place = goOn ? { continued: element.dataset.response } : { after: await this.itemUpTo(element.previousElementSibling) };
       const { end: head } = this;
-      const events = await api.createResponse({ conversation: id, model: this.host.model(), after, head }, randomKey(), line.signal);
+      const events = await api.createResponse({ conversation: id, model: this.host.model(), ...place, head }, randomKey(), line.signal);
       const first = await firstEvent(events);
+      // What there is comes at once: until then the old one stands.
+      const early = [first.event];
+      if (goOn) await readText(events, early);
       if (signal.aborted) {
         line.abort();
         return;
@@ -402,16 +413,18 @@ export class Conversation {
       if (head !== undefined) this.end = head + 1;
       this.asking = false;
       this.branch = null;
+      const { scrollTop } = this.scroll.scroller;
       this.removeFrom(element);
       this.line = line;
-      this.follow(first.reply.id, { events, first: first.event });
+      this.follow(first.reply.id, { events, early });
+      if (goOn) this.scroll.write(scrollTop);
       this.host.changed();
     } catch (problem) {
       if (signal.aborted) return;
       this.asking = false;
       this.host.busy();
       const overtaken = problem instanceof api.Problem && overtakes(problem);
-      view?.showNotice("Not written again. " + (overtaken ? "The conversation has gone on meanwhile." : problem instanceof Error ? problem.message : ""));
+      view?.showNotice((goOn ? "It does not go on. " : "Not written again. ") + (overtaken ? "The conversation has gone on meanwhile." : problem instanceof Error ? problem.message : ""));
       if (overtaken) this.host.changed();
     }
   }
@@ -593,7 +606,7 @@ export class Conversation {
         this.branch = null;
         this.line = line;
         if (outgoing.head !== undefined) this.end = outgoing.head + 2; // the question and its reply
-        this.follow(first.reply.id, { events, first: first.event });
+        this.follow(first.reply.id, { events, early: [first.event] });
       }
       this.host.changed();
     } catch (problem) {
@@ -640,7 +653,7 @@ export class Conversation {
   /**
    * Shows a reply from its beginning and goes on until its end.
    * @param {string} responseId
-   * @param {{events: AsyncGenerator<StreamEvent, void, void>, first: StreamEvent}} [started]
+   * @param {{events: AsyncGenerator<StreamEvent, void, void>, early: StreamEvent[]}} [started]
    */
   follow(responseId, started) {
     if (this.reply?.responseId === responseId || this.settled === responseId) return;
@@ -648,6 +661,7 @@ export class Conversation {
     this.reply = view;
     this.views.set(responseId, view);
     this.thread.append(view.element, ...(this.question ? [this.question.element] : []));
+    if (!started) this.head = null; // after its end its items are listed again, for their names and versions
     view.waiting(WAITING);
     this.status.textContent = "The advisor is writing.";
     this.host.busy();
@@ -668,7 +682,7 @@ export class Conversation {
   /**
    * @param {ReplyView} view
    * @param {string} responseId
-   * @param {{events: AsyncGenerator<StreamEvent, void, void>, first: StreamEvent}} [started]
+   * @param {{events: AsyncGenerator<StreamEvent, void, void>, early: StreamEvent[]}} [started]
    */
   async readReply(view, responseId, started) {
     const { signal } = this.stop;
@@ -688,7 +702,7 @@ export class Conversation {
       this.ended(view, event.response);
       return true;
     };
-    if (started) take(started.first);
+    for (const event of started?.early ?? []) if (take(event)) return;
     if (document.hidden) this.hide();
     for (let stream = started?.events; !signal.aborted; stream = undefined) {
       try {
@@ -730,6 +744,7 @@ export class Conversation {
     this.settled = response.id;
     this.completed = response.status === "completed";
     if (this.reply === view) this.reply = null;
+    if (response.status === "failed") this.host.failed();
     if (document.hidden) this.host.finished();
     this.status.textContent = "Reply finished: " + view.text();
     this.host.busy();
@@ -891,6 +906,23 @@ async function firstEvent(events) {
     }
     if (event.response) return { event, reply: event.response };
   }
+}
+
+/**
+ * Reads events up to the first text, or the end; what is waited for comes last.
+ * @param {AsyncGenerator<StreamEvent, void, void>} events
+ * @param {StreamEvent[]} into
+ */
+async function readText(events, into) {
+  /** @type {StreamEvent[]} */
+  const waits = [];
+  for (let type = ""; type !== "response.output_text.delta" && !ENDED.has(type); ) {
+    const { value: event, done } = await events.next();
+    if (done) break; // it is read again from here
+    ({ type } = event);
+    (type === "hwlab.wait" ? waits : into).push(event);
+  }
+  into.push(...waits);
 }
 
 /** Whether it says that others have written in the conversation. @param {api.Problem} problem */

@@ -46,6 +46,11 @@ export class LabView {
     return this.models.every((model) => model.id === OFFLINE);
   }
 
+  /** Whether the chosen model goes on with a reply. */
+  get continues() {
+    return this.models.some((one) => one.id === this.select.value && one.continues === true);
+  }
+
   /** What the chosen model does not take, in a sentence; "" for nothing that is known. */
   get limit() {
     if (this.models.length === 0) return "";

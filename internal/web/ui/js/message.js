@@ -202,10 +202,11 @@ export class ReplyView {
     this.end = h("p", { class: "end", hidden: true });
     this.notice = h("p", { class: "notice", hidden: true });
     this.copy = copyButton("Copy reply", () => this.text());
-    this.goOn = action("Ask to go on", "go-on");
+    // Which of the two is there is a matter of the model: see the style sheet.
+    this.goOn = [action("Continue", "continue"), action("Ask to go on", "go-on")];
     this.versions = versions();
     this.facts = h("span", { class: "facts" });
-    this.footer = h("footer", { class: "meta", hidden: true }, this.copy, action("Regenerate", "regenerate"), this.goOn, this.versions, this.facts);
+    this.footer = h("footer", { class: "meta", hidden: true }, this.copy, action("Regenerate", "regenerate"), ...this.goOn, this.versions, this.facts);
     this.thoughts = document.createTextNode("");
     this.reasoning = h("details", { class: "reasoning", hidden: true }, h("summary", {}, "Reasoning"), h("div", { class: "thoughts", dir: "auto" }, this.thoughts));
     this.pace = h("p", { class: "meta pace", hidden: true });
@@ -224,7 +225,7 @@ export class ReplyView {
   showFooter(unfinished, ...facts) {
     this.footer.hidden = false;
     this.copy.hidden = this.text() === "";
-    this.goOn.hidden = !unfinished || this.copy.hidden;
+    for (const button of this.goOn) button.hidden = !unfinished || this.copy.hidden;
     this.facts.replaceChildren(...facts);
   }
 

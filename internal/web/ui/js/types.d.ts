@@ -100,6 +100,8 @@ export interface Model {
   vision?: boolean;
   /** The tokens it takes; absent where its server does not say. */
   context_length?: number;
+  /** It goes on with a reply that was interrupted. */
+  continues?: boolean;
 }
 
 /** A message that was found, or without item_id a conversation, by its title. */
