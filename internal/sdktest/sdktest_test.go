@@ -1,6 +1,7 @@
 package sdktest
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
@@ -68,9 +69,10 @@ func run(t *testing.T, script string) {
 func eachEngine(t *testing.T, test func(t *testing.T, server string, settings ...string)) {
 	testrecord.Each(t, func(t *testing.T, record testrecord.Record) {
 		model := llmtest.New("test-model")
-		control := httptest.NewServer(newControl(model))
+		told := llmtest.NewGate()
+		control := httptest.NewServer(newControl(model, told))
 		defer control.Close()
-		test(t, serve(t, record, model), "MODEL_CONTROL="+control.URL)
+		test(t, serve(t, record, model, told), "MODEL_CONTROL="+control.URL)
 	})
 }
 
@@ -98,8 +100,8 @@ func node(t *testing.T, stdin string, settings []string, args ...string) string 
 	return string(out)
 }
 
-// serve starts a server and returns its URL.
-func serve(t *testing.T, record testrecord.Record, model llm.Provider) string {
+// serve starts a server and returns its URL. It opens told when a client has been sent a comment of hwlab's own.
+func serve(t *testing.T, record testrecord.Record, model llm.Provider, told *llmtest.Gate) string {
 	log := slog.New(slog.NewTextHandler(t.Output(), nil))
 	notes := lab.New("", 0)
 	offline := llm.NewOffline(log, advisor.NotesLibrary{Notes: notes}, advisor.ConversationLibrary{Record: record})
@@ -110,7 +112,8 @@ func serve(t *testing.T, record testrecord.Record, model llm.Provider) string {
 		t.Fatal(err)
 	}
 	v1 := api.New(api.Config{Record: record, Advisor: replies, Models: models, Notes: notes, Log: log})
-	server := httptest.NewServer(apitest.Handler(t, web.New(web.Config{API: v1, Password: password})))
+	checked := apitest.Handler(t, web.New(web.Config{API: v1, Password: password}))
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { checked.ServeHTTP(watched{w, told}, r) }))
 	t.Cleanup(func() {
 		if err := replies.Stop(context.Background()); err != nil {
 			t.Error(err)
@@ -120,11 +123,27 @@ func serve(t *testing.T, record testrecord.Record, model llm.Provider) string {
 	return server.URL
 }
 
+// watched opens a gate when a comment of hwlab's own is written.
+type watched struct {
+	http.ResponseWriter
+	told *llmtest.Gate
+}
+
+func (w watched) Write(p []byte) (int, error) {
+	n, err := w.ResponseWriter.Write(p)
+	if bytes.Contains(p, []byte(": hwlab ")) {
+		w.told.Open()
+	}
+	return n, err
+}
+
+func (w watched) Unwrap() http.ResponseWriter { return w.ResponseWriter }
+
 // newControl serves what the scripts set the model with: POST /script adds a reply, POST /open/{gate} opens a gate, and
 // GET /requests is what the model was asked.
-func newControl(model *llmtest.Fake) http.Handler {
+func newControl(model *llmtest.Fake, told *llmtest.Gate) http.Handler {
 	var mu sync.Mutex
-	gates := map[string]*llmtest.Gate{}
+	gates := map[string]*llmtest.Gate{"told": told}
 	gate := func(name string) *llmtest.Gate {
 		mu.Lock()
 		defer mu.Unlock()
@@ -138,6 +157,7 @@ func newControl(model *llmtest.Fake) http.Handler {
 		var steps []struct {
 			Text, Reasoning, Refusal, Gate, Finish, Error string
 
+			Read  [3]int
 			Usage *llm.Usage
 			Call  *struct {
 				Index     int
@@ -155,7 +175,7 @@ func newControl(model *llmtest.Fake) http.Handler {
 				script = append(script, llmtest.Call(s.Call.Index, s.Call.ID, s.Call.Name, s.Call.Arguments...)...)
 				continue
 			}
-			step := llmtest.Step{Text: s.Text, Reasoning: s.Reasoning, Refusal: s.Refusal, Usage: s.Usage, Finish: s.Finish}
+			step := llmtest.Step{Text: s.Text, Reasoning: s.Reasoning, Refusal: s.Refusal, Read: s.Read, Usage: s.Usage, Finish: s.Finish}
 			if s.Gate != "" {
 				step.Gate = gate(s.Gate)
 			}

@@ -16,7 +16,7 @@ test('a run', async () => {
 });
 
 test('a run, streamed', async () => {
-  await says({ text: 'One ' }, { text: 'two.' });
+  await says({ read: [200, 0, 68] }, { gate: 'told', text: 'One ' }, { text: 'two.' }); // what it waits for is told in a comment
   const r = await run(agent, 'Count.', { stream: true });
   let shown = '';
   for await (const piece of r.toTextStream({ compatibleWithNodeStreams: true })) shown += piece;

@@ -26,7 +26,7 @@ test('a text', async () => {
 });
 
 test('a text, streamed', async () => {
-  await says({ text: 'One ' }, { text: 'twö ' }, { text: '🦙.' });
+  await says({ read: [200, 0, 68] }, { gate: 'told', text: 'One ' }, { text: 'twö ' }, { text: '🦙.' });
   const r = streamText({ model, prompt: 'Count.' });
   let shown = '';
   for await (const piece of r.textStream) shown += piece;

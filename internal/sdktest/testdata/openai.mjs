@@ -97,7 +97,7 @@ test('a reply goes on from another', async () => {
 });
 
 test('events', async () => {
-  await says({ text: 'One ' }, { text: 'twö ' }, { text: '🦙.' });
+  await says({ read: [200, 0, 68] }, { gate: 'told', text: 'One ' }, { text: 'twö ' }, { text: '🦙.' });
   const stream = await client.responses.create({ model, input: 'Count.', stream: true });
   const events = await all(stream);
   assert.deepEqual(events.map((e) => e.sequence_number), events.map((_, i) => i));
