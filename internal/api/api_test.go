@@ -41,10 +41,15 @@ const maxRequest = 4 << 20
 
 // start serves record as the server of id.
 func start(t *testing.T, record testrecord.Record, id string, notes *lab.Lab) *server {
-	log := slog.New(slog.NewTextHandler(t.Output(), nil))
 	model := llmtest.New("test-model")
+	return startWith(t, record, id, notes, model, model)
+}
+
+// startWith reaches the model through a provider.
+func startWith(t *testing.T, record testrecord.Record, id string, notes *lab.Lab, model *llmtest.Fake, provider llm.Provider) *server {
+	log := slog.New(slog.NewTextHandler(t.Output(), nil))
 	offline := llm.NewOffline(log, advisor.NotesLibrary{Notes: notes}, advisor.ConversationLibrary{Record: record})
-	models := llm.NewCatalog(llm.CatalogConfig{Sources: []llm.Source{{Name: "test", Provider: model}}, Offline: offline, Log: log})
+	models := llm.NewCatalog(llm.CatalogConfig{Sources: []llm.Source{{Name: "test", Provider: provider}}, Offline: offline, Log: log})
 	replies, err := advisor.Start(t.Context(), advisor.Config{Record: record, Models: models, Notes: notes, ServerID: id, Log: log,
 		Heartbeat: 100 * time.Millisecond, DeadAfter: 4 * time.Second})
 	if err != nil {
