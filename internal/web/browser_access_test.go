@@ -57,6 +57,10 @@ func TestThePageKeepsNobodyOut(t *testing.T) {
 			b.settled(2)
 			b.wait("document.querySelector('.hljs-comment') && document.querySelector('[data-do=edit]')")
 			b.checkAccess("a conversation, " + theme)
+			// The names that tools hold on to; buttons are found by theirs in every test.
+			b.wait(`document.querySelector("nav[aria-label=Conversations]") && document.querySelector("textarea[aria-label=Message]") && document.querySelector("[role=log][aria-live=off]") &&
+				document.querySelector("input[type=search][aria-label='Search conversations']") && document.querySelector("[role=log] > article[aria-label=You] + article[aria-label=Advisor]") &&
+				["Send", "Stop", "Regenerate", "Edit", "New conversation"].every(name => [...document.querySelectorAll("button")].some(b => (b.ariaLabel ?? b.textContent).trim() === name))`)
 		}
 	})
 }

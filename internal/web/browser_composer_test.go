@@ -275,28 +275,29 @@ func (b *tab) insertInBox(text string) {
 }
 
 func TestAModelThatTakesNoImagesIsToldOf(t *testing.T) {
-	s := newServer(t, testrecord.SQLite(t), "", "")
-	yes, no := true, false
-	s.model.SetInfos(llm.Info{ID: "blind", Vision: &no}, llm.Info{ID: "sees", Vision: &yes}, llm.Info{ID: "unknown"})
-	b := browser(t)()
-	b.open(s.url("/"))
-	b.wait("document.querySelector('#model')?.options.length > 2")
-	b.text(strings.ReplaceAll(handFiles, "input.dispatchEvent(new Event('change'));", ""))
-	b.wait("document.querySelectorAll('#files li').length === 2")
-	warning := "document.querySelector('#files-warning')"
-	choose := func(model string) {
-		b.text(fmt.Sprintf("(s => { s.value = %q; s.dispatchEvent(new Event('change')) })(document.querySelector('#model'))", model))
-	}
-	for _, model := range []string{"blind", "sees", "blind", "unknown", "blind"} {
-		choose(model)
-		if model == "blind" {
-			b.wait(warning + ".innerText === 'blind does not take images.'")
-		} else {
-			b.wait(warning + ".hidden")
+	widths(t, func(t *testing.T, b *tab) {
+		s := newServer(t, testrecord.SQLite(t), "", "")
+		yes, no := true, false
+		s.model.SetInfos(llm.Info{ID: "blind", Vision: &no}, llm.Info{ID: "sees", Vision: &yes}, llm.Info{ID: "unknown"})
+		b.open(s.url("/"))
+		b.wait("document.querySelector('#model')?.options.length > 2")
+		b.text(strings.ReplaceAll(handFiles, "input.dispatchEvent(new Event('change'));", ""))
+		b.wait("document.querySelectorAll('#files li').length === 2")
+		warning := "document.querySelector('#files-warning')"
+		choose := func(model string) {
+			b.text(fmt.Sprintf("(s => { s.value = %q; s.dispatchEvent(new Event('change')) })(document.querySelector('#model'))", model))
 		}
-	}
-	b.click(button("Remove rack.png"))
-	b.wait(warning + ".hidden")
+		for _, model := range []string{"blind", "sees", "blind", "unknown", "blind"} {
+			choose(model)
+			if model == "blind" {
+				b.wait(warning + ".innerText === 'blind does not take images.'")
+			} else {
+				b.wait(warning + ".hidden")
+			}
+		}
+		b.click(button("Remove rack.png"))
+		b.wait(warning + ".hidden")
+	})
 }
 
 func TestTheFocusStays(t *testing.T) {

@@ -187,7 +187,7 @@ var attacks = []string{
 	"[ref]\n\n[ref]: javascript:window.hit=1", "![ref2]\n\n[ref2]: http://198.51.100.1/r.png", "```html\n<script>window.hit=1</script><img src=http://198.51.100.1/c.png>\n```",
 	"```\"><img src=x onerror=window.hit=1>\nx\n```", "`<img src=x onerror=window.hit=1>`", "| <img src=x onerror=window.hit=1> | b |\n|---|---|\n| <svg onload=window.hit=1> | [x](javascript:window.hit=1) |",
 	"- <iframe src=http://198.51.100.1/>\n- <script>window.hit=1</script>", "> <img src=x onerror=window.hit=1>", "# <svg onload=window.hit=1>", "$<img src=x onerror=window.hit=1>_1$", "&lt;img src=x onerror=window.hit=1&gt;",
-	"<p id=thread><p id=message><p name=fetch><img name=getElementById>", "\u202e<script>window.hit=1</script>", "<<script>window.hit=1//<</script>",
+	"ssh root@<host>", "<p id=thread><p id=message><p name=fetch><img name=getElementById>", "\u202e<script>window.hit=1</script>", "<<script>window.hit=1//<</script>",
 }
 
 // Whatever a model writes, in a reply, in its reasoning or as a title, no script of it runs, none of its elements are made
@@ -238,7 +238,7 @@ func TestNothingThatAModelWritesActs(t *testing.T) {
 			// What stands in a reply is made of these, with these attributes.
 			got := b.text(`[...document.querySelectorAll('article .body *, .thoughts *, .plain *, #title *, nav a *')].flatMap((el) => [
 				...('A BLOCKQUOTE BR BUTTON CODE DEL DIV EM H2 H3 H4 H5 H6 HR INPUT LI OL P PRE SPAN STRONG TABLE TBODY TD TH THEAD TR UL'.split(' ').includes(el.tagName) ? [] : [el.outerHTML]),
-				...el.getAttributeNames().filter((name) => !['aria-expanded', 'aria-label', 'class', 'data-closed', 'data-grew', 'data-host', 'dir', 'disabled', 'hidden', 'href', 'id', 'rel', 'role', 'start', 'tabindex', 'target', 'title', 'type'].includes(name)).map((name) => name + ' in ' + el.outerHTML),
+				...el.getAttributeNames().filter((name) => !['aria-expanded', 'aria-label', 'class', 'data-closed', 'data-grew', 'data-host', 'data-item', 'dir', 'disabled', 'hidden', 'href', 'id', 'rel', 'role', 'start', 'tabindex', 'target', 'title', 'type'].includes(name)).map((name) => name + ' in ' + el.outerHTML),
 				...(el.id && el.closest('article') ? ['an id: ' + el.outerHTML] : []),
 				...(el.tagName === 'A' && el.closest('article') && !/^(https?|mailto):/.test(el.protocol) ? ['a link to ' + el.href] : []),
 			]).join('\n')`)
@@ -268,7 +268,7 @@ func TestNothingThatAModelWritesActs(t *testing.T) {
 		b.settled(2)
 		b.text("document.querySelector('.reasoning').open = true")
 		check("loaded")
-		for _, want := range []string{attacks[0], attacks[12], attacks[33], "\u202e" + attacks[0]} {
+		for _, want := range []string{attacks[0], attacks[12], attacks[33], "\u202e" + attacks[0], "ssh root@<host>"} {
 			b.waitText(want)
 		}
 	})

@@ -6,6 +6,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/chromedp/cdproto/emulation"
 	"github.com/chromedp/chromedp"
 
 	"git.georgsen.dk/hwlab/internal/store"
@@ -124,50 +125,54 @@ func TestTheListIsGroupedPinnedRenamedArchivedAndDeleted(t *testing.T) {
 	})
 }
 
-func TestTheListGrowsAsItIsScrolled(t *testing.T) {
-	s := newServer(t, testrecord.SQLite(t), "", "")
-	for i := range 130 {
-		s.conversation(fmt.Sprintf("Number %d", i))
-	}
-	b := browser(t)()
-	b.open(s.url("/"))
-	b.wait(row("Number 129"))
-	b.wait("(document.querySelector('#list-scroller').scrollTop = 1e9, " + row("Number 0") + ")")
-	if got := b.text("document.querySelectorAll('nav li').length"); got != "130" {
-		t.Errorf("%s rows are shown", got)
-	}
-}
-
 func TestBackAndForward(t *testing.T) {
-	s := newServer(t, testrecord.SQLite(t), "", "")
-	for _, title := range []string{"One", "Two"} {
-		id := s.conversation(title)
-		if _, err := s.record.AddMessage(t.Context(), id, "user", "about "+strings.ToLower(title)); err != nil {
-			t.Fatal(err)
+	widths(t, func(t *testing.T, b *tab) {
+		s := newServer(t, testrecord.SQLite(t), "", "")
+		for _, title := range []string{"One", "Two"} {
+			id := s.conversation(title)
+			if _, err := s.record.AddMessage(t.Context(), id, "user", "about "+strings.ToLower(title)); err != nil {
+				t.Fatal(err)
+			}
 		}
-	}
-	b := browser(t)()
-	b.open(s.url("/"))
-	b.click(row("One"))
-	b.waitText("about one")
-	b.click(row("Two"))
-	b.waitText("about two")
-	b.text("history.back()")
-	b.waitText("about one")
-	b.text("history.forward()")
-	b.waitText("about two")
+		b.open(s.url("/"))
+		b.sidebar()
+		b.click(row("One"))
+		b.waitText("about one")
+		b.sidebar()
+		b.click(row("Two"))
+		b.waitText("about two")
+		b.text("history.back()")
+		b.waitText("about one")
+		b.text("history.forward()")
+		b.waitText("about two")
+	})
 }
 
 func TestTheThemeIsTheSystemsOrTheChosenOne(t *testing.T) {
-	s := newServer(t, testrecord.SQLite(t), "", "")
-	b := browser(t)()
-	b.open(s.url("/"))
-	ground := "getComputedStyle(document.body).backgroundColor"
-	b.wait(ground + " === 'rgb(251, 250, 247)'")
-	b.text("(() => { const t = document.querySelector('[aria-label=Theme]'); t.value = 'dark'; t.dispatchEvent(new Event('change')) })()")
-	b.wait(ground + " === 'rgb(21, 24, 26)'")
-	b.do(chromedp.Reload())
-	b.wait("document.readyState === 'complete' && " + ground + " === 'rgb(21, 24, 26)' && document.querySelector('#theme').value === 'dark'")
+	widths(t, func(t *testing.T, b *tab) {
+		s := newServer(t, testrecord.SQLite(t), "", "")
+		b.open(s.url("/"))
+		system := func(theme string) {
+			if _, err := chromedp.Call(b.ctx, emulation.SetEmulatedMedia, emulation.SetEmulatedMediaParams{
+				Features: []*emulation.MediaFeature{{Name: "prefers-color-scheme", Value: theme}}}); err != nil {
+				t.Fatal(err)
+			}
+		}
+		ground := "getComputedStyle(document.body).backgroundColor"
+		light, dark := ground+" === 'rgb(251, 250, 247)'", ground+" === 'rgb(21, 24, 26)'"
+		b.wait(light)
+		system("dark")
+		b.wait(dark)
+		for _, theme := range []string{"light", "dark"} {
+			b.text("(() => { const t = document.querySelector('[aria-label=Theme]'); t.value = '" + theme + "'; t.dispatchEvent(new Event('change')) })()")
+			want := map[string]string{"light": light, "dark": dark}[theme]
+			b.wait(want)
+			b.do(chromedp.Reload())
+			b.wait("document.readyState === 'complete' && " + want + " && document.querySelector('#theme').value === '" + theme + "'")
+			system("light")
+			b.wait(want)
+		}
+	})
 }
 
 // A date that is days ago is in the group of its day, and of its month when that is longer ago.

@@ -33,6 +33,9 @@ func TestAReplyIsWrittenAnewAndAQuestionEdited(t *testing.T) {
 		b.send("Tell me")
 		b.settled(2)
 		b.says(1, "First try.")
+		if got := b.copied(in(0, "Copy question")); got != "Tell me" {
+			t.Errorf("%q was copied", got)
+		}
 		b.click(in(1, "Regenerate"))
 		b.says(1, "Second try.")
 		b.settled(2)
@@ -222,38 +225,93 @@ func TestAnInterruptedReplyIsContinued(t *testing.T) {
 	})
 }
 
+// A reply is written on while its person reads elsewhere, and is all there for who comes back, during it and after it.
+func TestAReplyGoesOnWhileAnotherConversationIsRead(t *testing.T) {
+	widths(t, func(t *testing.T, b *tab) {
+		s := newServer(t, testrecord.SQLite(t), "", "")
+		s.said("The NAS", "Is it RAIDZ?", "Yes.")
+		gates := []*llmtest.Gate{llmtest.NewGate(), llmtest.NewGate()}
+		s.model.Script(llmtest.Step{Text: "One, "}, llmtest.Step{Gate: gates[0], Text: "two, "}, llmtest.Step{Gate: gates[1], Text: "three."})
+		b.open(s.url("/"))
+		b.send("Count")
+		b.waitText("One,")
+		for i, want := range []string{"One, two,", "One, two, three."} {
+			b.sidebar()
+			b.click(row("The NAS"))
+			b.says(1, "Yes.")
+			b.sidebar()
+			b.wait("[...document.querySelectorAll('nav a')].some(a => a.innerText.includes('Count') && a.innerText.includes('writing'))")
+			gates[i].Open()
+			if i == 1 { // its end shows in the list
+				b.wait(row("Count"))
+			}
+			b.click("[...document.querySelectorAll('nav a')].find(a => a.innerText.includes('Count'))")
+			b.says(1, want)
+		}
+		b.settled(2)
+	})
+}
+
+// What a homelab's files are written in has colours.
+func TestTheLabsLanguagesAreHighlighted(t *testing.T) {
+	widths(t, func(t *testing.T, b *tab) {
+		s := newServer(t, testrecord.SQLite(t), "", "")
+		code := [][2]string{{"nginx", "server { listen 80; }"}, {"dockerfile", "FROM debian:12\nRUN apt-get update"}, {"pgsql", "SELECT 1 FROM pg_stat_activity;"},
+			{"apache", "<VirtualHost *:80>\nServerName a.test\n</VirtualHost>"}, {"yaml", "services:\n  web: 1"}, {"ini", "[unit]\nkey = 1"}, {"bash", "if true; then echo x; fi"},
+			{"systemd", "[Service]\nRestart=always"}, {"json", `{"a": 1}`}, {"python", "def f(): return 1"}}
+		text := ""
+		for _, c := range code {
+			text += "```" + c[0] + "\n" + c[1] + "\n```\n\n"
+		}
+		s.model.Script(llmtest.Say(pieces(text, 50)...)...)
+		b.open(s.url("/"))
+		b.send("Files")
+		b.settled(2)
+		b.wait("[...document.querySelectorAll('.code')].every(c => c.querySelector('[class^=hljs-]'))")
+		for i, c := range code {
+			if got := b.text(fmt.Sprintf("document.querySelectorAll('.code code')[%d].textContent", i)); got != c[1] {
+				t.Errorf("%s is shown as %s", c[0], got)
+			}
+		}
+		b.text("document.querySelector('article.user').matches(':hover')")
+		b.wait("[...document.querySelectorAll('.meta time')].every(time => time.title.includes(String(new Date().getFullYear())))")
+	})
+}
+
 func TestLongCodeIsFolded(t *testing.T) {
-	s := newServer(t, testrecord.SQLite(t), "", "")
-	b := browser(t)()
-	code := strings.TrimSpace(strings.Repeat("echo line\n", 60))
-	s.model.Script(llmtest.Say("```bash\n" + code + "\n```\n")...)
-	b.open(s.url("/"))
-	b.send("A script")
-	b.settled(2)
-	b.do(chromedp.Reload())
-	b.wait("document.querySelector('.folded pre')?.clientHeight < 500")
-	b.click(button("Show all 60 lines"))
-	b.wait("document.querySelector('.code pre').clientHeight > 1000")
-	if got := b.text("document.querySelector('.code code').textContent"); got != code {
-		t.Errorf("the code is\n%s", got)
-	}
+	widths(t, func(t *testing.T, b *tab) {
+		s := newServer(t, testrecord.SQLite(t), "", "")
+		code := strings.TrimSpace(strings.Repeat("echo line\n", 60))
+		s.model.Script(llmtest.Say("```bash\n" + code + "\n```\n")...)
+		b.open(s.url("/"))
+		b.send("A script")
+		b.settled(2)
+		b.do(chromedp.Reload())
+		b.wait("document.querySelector('.folded pre')?.clientHeight < 500")
+		b.click(button("Show all 60 lines"))
+		b.wait("document.querySelector('.code pre').clientHeight > 1000")
+		if got := b.text("document.querySelector('.code code').textContent"); got != code {
+			t.Errorf("the code is\n%s", got)
+		}
+	})
 }
 
 func TestALinkToAMessageOpensThere(t *testing.T) {
-	s := newServer(t, testrecord.SQLite(t), "", "")
-	id := s.conversation("Long")
-	var first string
-	for i := range 150 {
-		role := []string{"user", "assistant"}[i%2]
-		message, err := s.record.AddMessage(t.Context(), id, role, fmt.Sprintf("Message %d", i))
-		if err != nil {
-			t.Fatal(err)
+	widths(t, func(t *testing.T, b *tab) {
+		s := newServer(t, testrecord.SQLite(t), "", "")
+		id := s.conversation("Long")
+		var first string
+		for i := range 150 {
+			role := []string{"user", "assistant"}[i%2]
+			message, err := s.record.AddMessage(t.Context(), id, role, fmt.Sprintf("Message %d", i))
+			if err != nil {
+				t.Fatal(err)
+			}
+			if i == 3 {
+				first = message
+			}
 		}
-		if i == 3 {
-			first = message
-		}
-	}
-	b := browser(t)()
-	b.open(s.url("/c/conv_" + id + "#msg_" + first))
-	b.wait("document.activeElement.innerText?.includes('Message 3') && Math.abs(document.activeElement.getBoundingClientRect().top - document.querySelector('#scroller').getBoundingClientRect().top) < 60")
+		b.open(s.url("/c/conv_" + id + "#msg_" + first))
+		b.wait("document.activeElement.innerText?.includes('Message 3') && Math.abs(document.activeElement.getBoundingClientRect().top - document.querySelector('#scroller').getBoundingClientRect().top) < 60")
+	})
 }

@@ -12,11 +12,13 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
 
-	"github.com/chromedp/cdproto/network"
+	cdplog "github.com/chromedp/cdproto/log"
+	"github.com/chromedp/cdproto/runtime"
 	"github.com/chromedp/chromedp"
 
 	"git.georgsen.dk/hwlab/internal/advisor"
@@ -148,10 +150,43 @@ func browser(t testing.TB) func() *tab {
 	return func() *tab {
 		ctx, cancel := chromedp.NewContext(first, chromedp.WithNewBrowserContext())
 		t.Cleanup(cancel)
+		watch(t, ctx)
 		ctx, cancel = context.WithTimeout(ctx, 3*patience(t))
 		t.Cleanup(cancel)
 		return &tab{t, ctx}
 	}
+}
+
+// watch fails a test in whose page a script throws what nobody catches, or the policy has to forbid something.
+func watch(t testing.TB, ctx context.Context) {
+	var mu sync.Mutex
+	var wrong []string
+	err := chromedp.Listen(ctx, func(event any) {
+		mu.Lock()
+		defer mu.Unlock()
+		switch e := event.(type) {
+		case *runtime.EventExceptionThrown:
+			what := e.ExceptionDetails.Text
+			if e.ExceptionDetails.Exception != nil {
+				what += " " + e.ExceptionDetails.Exception.Description
+			}
+			wrong = append(wrong, what)
+		case *cdplog.EventEntryAdded:
+			if e.Entry.Source == cdplog.EntrySourceSecurity {
+				wrong = append(wrong, e.Entry.Text)
+			}
+		}
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		mu.Lock()
+		defer mu.Unlock()
+		for _, what := range wrong {
+			t.Errorf("in the page: %s", what)
+		}
+	})
 }
 
 // patience is how long a test waits for what must come; what is measured may take its time.
@@ -328,20 +363,21 @@ func TestAReloadInMidReplyShowsItAllAndGoesOn(t *testing.T) {
 }
 
 func TestStopKeepsWhatHasArrived(t *testing.T) {
-	s := newServer(t, testrecord.SQLite(t), "", "")
-	b := browser(t)()
-	gate := llmtest.NewGate()
-	s.model.Script(llmtest.Step{Text: "So far, so good."}, llmtest.Step{Gate: gate, Text: "never"})
-	b.open(s.url("/"))
-	b.send("Tell me")
-	b.waitText("So far, so good.")
-	b.click(button("Stop"))
-	b.settled(2)
-	b.waitText("The reply was stopped.")
-	b.do(chromedp.Reload())
-	b.waitText("The reply was stopped.")
-	b.waitText("So far, so good.")
-	b.wait(button("Send"))
+	widths(t, func(t *testing.T, b *tab) {
+		s := newServer(t, testrecord.SQLite(t), "", "")
+		gate := llmtest.NewGate()
+		s.model.Script(llmtest.Step{Text: "So far, so good."}, llmtest.Step{Gate: gate, Text: "never"})
+		b.open(s.url("/"))
+		b.send("Tell me")
+		b.waitText("So far, so good.")
+		b.click(button("Stop"))
+		b.settled(2)
+		b.waitText("The reply was stopped.")
+		b.do(chromedp.Reload())
+		b.waitText("The reply was stopped.")
+		b.waitText("So far, so good.")
+		b.wait(button("Send"))
+	})
 }
 
 func TestThePageWorksFromAnotherMachineOverPlainHTTP(t *testing.T) {
@@ -364,62 +400,29 @@ func TestThePageWorksFromAnotherMachineOverPlainHTTP(t *testing.T) {
 }
 
 func TestRenameAndDelete(t *testing.T) {
-	s := newServer(t, testrecord.SQLite(t), "", "")
-	b := browser(t)()
-	b.open(s.url("/"))
-	b.send("First title")
-	b.settled(2)
-	b.wait("document.querySelector('nav')?.innerText.includes('First title')")
-	id := strings.TrimPrefix(b.text("location.pathname"), "/c/conv_")
-	title := "A better title"
-	if _, err := s.record.UpdateConversation(t.Context(), id, store.ConversationChange{Title: &title}); err != nil {
-		t.Fatal(err)
-	}
-	b.wait("document.querySelector('nav').innerText.includes('A better title')") // the list follows
-	b.click(button("New conversation"))
-	b.wait("location.pathname === '/'")
-	b.open(s.url("/c/conv_" + id))
-	b.settled(2)
-	if err := s.record.DeleteConversation(t.Context(), id); err != nil {
-		t.Fatal(err)
-	}
-	b.wait("!document.querySelector('nav').innerText.includes('A better title')")
-}
-
-func TestWhatAModelWritesIsText(t *testing.T) {
-	s := newServer(t, testrecord.SQLite(t), "", "")
-	b := browser(t)()
-	elsewhere := make(chan string, 100)
-	if _, err := chromedp.Call(b.ctx, network.Enable, network.EnableParams{}); err != nil {
-		t.Fatal(err)
-	}
-	if err := chromedp.Listen(b.ctx, func(event any) {
-		if e, ok := event.(*network.EventRequestWillBeSent); ok && !strings.HasPrefix(e.Request.URL, s.url("/")) && !strings.HasPrefix(e.Request.URL, "data:") {
-			elsewhere <- e.Request.URL
+	widths(t, func(t *testing.T, b *tab) {
+		s := newServer(t, testrecord.SQLite(t), "", "")
+		b.open(s.url("/"))
+		b.send("First title")
+		b.settled(2)
+		b.sidebar()
+		b.wait("document.querySelector('nav')?.innerText.includes('First title')")
+		id := strings.TrimPrefix(b.text("location.pathname"), "/c/conv_")
+		title := "A better title"
+		if _, err := s.record.UpdateConversation(t.Context(), id, store.ConversationChange{Title: &title}); err != nil {
+			t.Fatal(err)
 		}
-	}); err != nil {
-		t.Fatal(err)
-	}
-	hostile := []string{"<script>window.hit=1</script>", "<img src=x onerror='window.hit=1'>", "[link](javascript:window.hit=1)",
-		"![picture](http://198.51.100.1/track.png)", "<svg onload='window.hit=1'>", "<iframe src='http://198.51.100.1/'></iframe>",
-		"<a href='data:text/html,<script>window.hit=1</script>'>x</a>", "ssh root@<host>", "`<b>code</b>`"}
-	s.model.Script(llmtest.Say(strings.Join(hostile, "\n\n"))...)
-	b.open(s.url("/"))
-	b.send("Attack me")
-	b.settled(2)
-	b.waitText("ssh root@<host>")
-	b.waitText("<script>window.hit=1</script>")
-	if hit := b.text("window.hit"); hit != "undefined" {
-		t.Error("a script of the model ran")
-	}
-	if got := b.text("document.querySelectorAll('article script, article img, article svg, article iframe, article a[href^=javascript], article a[href^=data]').length - document.querySelectorAll('article button svg').length"); got != "0" {
-		t.Errorf("%s elements of the model's own making are in the page", got)
-	}
-	select {
-	case url := <-elsewhere:
-		t.Errorf("the page asked for %s", url)
-	default:
-	}
+		b.wait("document.querySelector('nav').innerText.includes('A better title')") // the list follows
+		b.click("document.querySelector('#new')")
+		b.wait("location.pathname === '/'")
+		b.open(s.url("/c/conv_" + id))
+		b.settled(2)
+		b.sidebar()
+		if err := s.record.DeleteConversation(t.Context(), id); err != nil {
+			t.Fatal(err)
+		}
+		b.wait("!document.querySelector('nav').innerText.includes('A better title')")
+	})
 }
 
 func TestThePageOnAPhone(t *testing.T) {

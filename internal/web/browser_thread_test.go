@@ -228,6 +228,41 @@ func TestOnlyAPersonMovesTheView(t *testing.T) {
 	})
 }
 
+// Keys and the scroll bar unpin the view as the wheel does.
+func TestKeysAndTheBarMoveTheView(t *testing.T) {
+	widths(t, func(t *testing.T, b *tab) {
+		s := newServer(t, testrecord.SQLite(t), "", "")
+		steps, more := gated(paragraphs(30, "one"), paragraphs(9, "two"), paragraphs(9, "three"))
+		s.model.Script(steps...)
+		b.open(s.url("/"))
+		b.send("Tell me")
+		more()
+		atEnd := "Math.abs(document.querySelector('#thread').getBoundingClientRect().bottom + 24 - document.querySelector('#scroller').getBoundingClientRect().bottom) < 2"
+		b.wait("document.querySelector('[role=log]').innerText.includes('one') && " + atEnd)
+		for _, word := range []string{"two", "three"} {
+			if word == "two" {
+				b.text("(a => (a.tabIndex = -1, a.focus({ preventScroll: true })))(document.querySelector('article'))")
+				b.key("PageUp", "PageUp", 33, 0)
+			} else {
+				b.text(`(s => (s.dispatchEvent(new PointerEvent('pointerdown', { bubbles: true, clientX: s.getBoundingClientRect().left + s.clientWidth, clientY: 300 })), s.scrollTop -= 400))(document.querySelector('#scroller'))`)
+			}
+			b.wait("!(" + atEnd + ")")
+			b.still(scrollTop)
+			before := b.text(scrollTop)
+			more()
+			b.waitText(word)
+			b.still(scrollTop)
+			if got := b.text(scrollTop); b.text(fmt.Sprintf("Math.abs(%s - %s) <= 1", got, before)) != "true" {
+				t.Errorf("%s: the view was moved from %s to %s", word, before, got)
+			}
+			b.click(button("To the end"))
+			b.wait(atEnd)
+		}
+		more()
+		b.settled(2)
+	})
+}
+
 // catchCopies keeps what is put on the clipboard as window.copied, in a secure context and in another.
 func (b *tab) catchCopies() {
 	b.t.Helper()

@@ -98,7 +98,7 @@ export function nameMessage(el, item) {
   const slot = versions();
   showVersions(slot, item.branch);
   if (!slot.hidden) el.dataset.fork = item.id;
-  el.querySelector(".meta")?.replaceChildren(...(item.role === "user" ? [action("Edit", "edit")] : []), slot, timeElement(item.created_at));
+  el.querySelector(".meta")?.replaceChildren(...(item.role === "user" ? [copyButton("Copy question", () => itemText(item)), action("Edit", "edit")] : []), slot, timeElement(item.created_at));
 }
 
 /**
