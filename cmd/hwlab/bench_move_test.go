@@ -169,9 +169,9 @@ func (m many) copy(b *testing.B, dsn string) time.Duration {
 	for i := range m.conversations {
 		err := m.ArchiveConversation(b.Context(), m.id(i, 0), func(r store.ArchiveRow) error {
 			if c := r.Conversation; c != nil {
-				conversations = append(conversations, []any{uuid.MustParse(c.ID), c.StartedAt, c.Model})
+				conversations = append(conversations, []any{[16]byte(uuid.MustParse(c.ID)), c.StartedAt, c.Model})
 			} else {
-				messages = append(messages, []any{uuid.MustParse(r.Message.ID), uuid.MustParse(m.id(i, 0)), r.Message.Role, r.Message.Content, r.Message.CreatedAt})
+				messages = append(messages, []any{[16]byte(uuid.MustParse(r.Message.ID)), [16]byte(uuid.MustParse(m.id(i, 0))), r.Message.Role, r.Message.Content, r.Message.CreatedAt})
 			}
 			return nil
 		})

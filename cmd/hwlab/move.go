@@ -16,6 +16,7 @@ import (
 	"time"
 
 	"github.com/spf13/cobra"
+	"golang.org/x/term"
 
 	"git.georgsen.dk/hwlab/internal/archive"
 	"git.georgsen.dk/hwlab/internal/store"
@@ -28,6 +29,7 @@ type keeper interface {
 	archive.Record
 	archive.Thread
 	List(ctx context.Context, q store.ListQuery) (store.ListPage, error)
+	ArchiveSize(ctx context.Context) (conversations, messages int, err error)
 }
 
 // openKeeper opens what is configured to be written.
@@ -63,10 +65,21 @@ func recordCommand(cmd *cobra.Command, run func(cmd *cobra.Command, args []strin
 		if err := cfg.load(cmd.Flags()); err != nil {
 			return err
 		}
-		debug.SetGCPercent(50) // what is moved is garbage at once; a small machine has other uses for the memory
+		spare()
 		return run(cmd, args, cfg)
 	}
 	return cmd
+}
+
+// spare keeps the memory of a command small that moves conversations: what is moved is garbage at once.
+func spare() { debug.SetGCPercent(50) }
+
+// continued is what is said of an interruption instead of where it met the program.
+func continued(ctx context.Context, err error) error {
+	if err == nil || ctx.Err() == nil {
+		return err
+	}
+	return &exit{130, "interrupted; what was taken over stays, and the same command goes on with the rest"}
 }
 
 func newExportCommand() *cobra.Command {
@@ -113,8 +126,18 @@ func newExportCommand() *cobra.Command {
 			}
 			return done()
 		}
-		p := newProgress(cmd.ErrOrStderr(), "exported")
-		n, err := archive.Export(cmd.Context(), from, out, ids, func(n archive.Counts) { p.show(n.Messages, 0, 0, counted(n.Conversations, n.Messages)) })
+		p, all := newProgress(cmd.ErrOrStderr(), "exported"), 0
+		if ids == nil {
+			if _, all, err = from.ArchiveSize(cmd.Context()); err != nil {
+				return err
+			}
+		}
+		n, err := archive.Export(cmd.Context(), from, out, ids, func(n archive.Counts) {
+			p.show(n.Messages, int64(n.Messages), int64(all), counted(n.Conversations, n.Messages))
+		})
+		if cmd.Context().Err() != nil {
+			return &exit{130, "interrupted"}
+		}
 		if err != nil {
 			return err
 		}
@@ -154,7 +177,8 @@ func newImportCommand() *cobra.Command {
 			"conversations.json of ChatGPT or Claude, or the log of llm. What is there already is left as it is, so an import can be repeated.\n\n" +
 			"Of a file that is damaged, what is whole is added, the rest is named by its place, and the exit code is 1.",
 		Args: usage(cobra.ExactArgs(1)),
-	}, func(cmd *cobra.Command, args []string, cfg config) error {
+	}, func(cmd *cobra.Command, args []string, cfg config) (err error) {
+		defer func() { err = continued(cmd.Context(), err) }()
 		in, size, name, log := cmd.InOrStdin(), int64(0), args[0], false
 		if name != "-" {
 			file, err := os.Open(name)
@@ -176,9 +200,9 @@ func newImportCommand() *cobra.Command {
 		}
 		defer to.Close()
 		p := newProgress(cmd.ErrOrStderr(), "imported")
-		read := &countingReader{in: in}
+		read := &countingReader{in: interruptible{cmd.Context(), in}}
 		o := archive.Options{
-			Progress: func(r archive.Result) { p.show(r.Messages, read.n, size, counted(r.Added, r.Messages)) },
+			Progress: func(r archive.Result) { p.show(r.Seen, read.n, size, outcome(r)) },
 			Problem:  func(place, what string) { p.say(fmt.Sprintf("%s: %s: %s", name, place, what)) },
 		}
 		var result archive.Result
@@ -191,15 +215,15 @@ func newImportCommand() *cobra.Command {
 			p.end(outcome(result))
 			return err
 		}
-		return errors.Join(err, index(cmd.Context(), to, p, outcome(result)))
+		return errors.Join(err, index(cmd.Context(), to, p, result))
 	})
 }
 
 // index indexes what was added, and ends the report.
-func index(ctx context.Context, to keeper, p *progress, report string) error {
-	began := time.Now()
-	err := archive.Index(ctx, to, func(done int) { p.show(done, 0, 0, fmt.Sprintf("%d messages indexed", done)) })
-	if took := time.Since(began); took > time.Second {
+func index(ctx context.Context, to keeper, p *progress, result archive.Result) error {
+	report, indexed := outcome(result), newProgress(p.out, "indexed")
+	err := archive.Index(ctx, to, func(done int) { indexed.show(done, int64(done), int64(result.Messages), plural(done, "message")) })
+	if took := time.Since(indexed.began); took > time.Second {
 		report += fmt.Sprintf("; indexed in %.1f s", took.Seconds())
 	}
 	p.end(report)
@@ -244,7 +268,8 @@ func newCopyCommand() *cobra.Command {
 			"A PLACE is an SQLite file, a directory with hwlab.db in it, a postgres:// URL without a password, or env:NAME for a URL in the " +
 			"environment variable NAME.",
 		Args: usage(cobra.NoArgs),
-		RunE: func(cmd *cobra.Command, _ []string) error {
+		RunE: func(cmd *cobra.Command, _ []string) (err error) {
+			defer func() { err = continued(cmd.Context(), err) }()
 			source, err := place(from, true)
 			if err != nil {
 				return &usageError{fmt.Errorf("--from: %w", err)}
@@ -263,9 +288,14 @@ func newCopyCommand() *cobra.Command {
 				return fmt.Errorf("--to: %w", err)
 			}
 			defer b.Close()
+			spare()
+			_, all, err := a.ArchiveSize(cmd.Context())
+			if err != nil {
+				return fmt.Errorf("--from: %w", err)
+			}
 			p := newProgress(cmd.ErrOrStderr(), "copied")
 			o := archive.Options{
-				Progress: func(r archive.Result) { p.show(r.Messages, 0, 0, outcome(r)) },
+				Progress: func(r archive.Result) { p.show(r.Seen, int64(r.Seen), int64(all), outcome(r)) },
 				Problem:  func(place, what string) { p.say(place + ": " + what) },
 			}
 			result, err := archive.Copy(cmd.Context(), b, a, replace, o)
@@ -273,14 +303,16 @@ func newCopyCommand() *cobra.Command {
 				p.end(outcome(result))
 				return err
 			}
-			if err := index(cmd.Context(), b, p, outcome(result)); err != nil {
+			if err := index(cmd.Context(), b, p, result); err != nil {
 				return err
 			}
+			p = newProgress(cmd.ErrOrStderr(), "verified")
+			o.Progress = func(r archive.Result) { p.show(r.Seen, int64(r.Seen), int64(all), counted(r.Same, r.Seen)) }
 			equal, unequal, err := archive.Compare(cmd.Context(), a, b, o)
 			if err != nil {
 				return err
 			}
-			fmt.Fprintf(cmd.ErrOrStderr(), "verified %s equal by checksum\n", counted(equal.Conversations, equal.Messages))
+			p.end(counted(equal.Conversations, equal.Messages) + " equal by checksum")
 			if unequal > 0 {
 				return fmt.Errorf("%s differ; what was written to during the copy is the same after another run, what differs in both stays unless you say --replace",
 					plural(unequal, "conversation"))
@@ -426,20 +458,33 @@ func (p *progress) show(n int, done, size int64, text string) {
 	p.told = time.Now()
 	passed := time.Since(p.began)
 	text = fmt.Sprintf("%s, %.0f messages/s", text, float64(n)/passed.Seconds())
+	part, left := 0.0, ""
 	if size > 0 && done > 0 {
-		part := min(1, float64(done)/float64(size))
-		left := time.Duration(float64(passed) * (1 - part) / part).Round(time.Second)
-		text = fmt.Sprintf("%s, %.0f %%, %s left", text, 100*part, left)
-		if p.terminal {
-			full := int(20 * part)
-			text = "[" + strings.Repeat("#", full) + strings.Repeat(".", 20-full) + "] " + text
+		part = min(1, float64(done)/float64(size))
+		left = fmt.Sprintf("%.0f %%, %s left", 100*part, time.Duration(float64(passed)*(1-part)/part).Round(time.Second))
+	}
+	switch {
+	case !p.terminal && left != "":
+		fmt.Fprintf(p.out, "%s %s, %s\n", p.what, text, left)
+	case !p.terminal:
+		fmt.Fprintf(p.out, "%s %s\n", p.what, text)
+	default:
+		line := p.what + " " + text
+		if full := int(20 * part); left != "" {
+			line = "[" + strings.Repeat("#", full) + strings.Repeat(".", 20-full) + "] " + left + ", " + line
+		}
+		fmt.Fprintf(p.out, "\r\x1b[K%s", line[:min(len(line), p.width())])
+	}
+}
+
+// width is how much of a line a terminal shows, which must not go on in the next one.
+func (p *progress) width() int {
+	if file, ok := p.out.(*os.File); ok {
+		if width, _, err := term.GetSize(int(file.Fd())); err == nil && width > 1 {
+			return width - 1
 		}
 	}
-	if p.terminal {
-		fmt.Fprintf(p.out, "\r\x1b[K%s", text)
-	} else {
-		fmt.Fprintf(p.out, "%s %s\n", p.what, text)
-	}
+	return 79
 }
 
 // say writes a line of its own.

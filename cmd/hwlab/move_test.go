@@ -11,6 +11,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"git.georgsen.dk/hwlab/internal/store"
 	"git.georgsen.dk/hwlab/internal/store/sqlite"
@@ -26,16 +27,12 @@ type ran struct {
 // run runs hwlab to its end, with the data directory dir/data.
 func run(t testing.TB, dir string, settings []string, stdin string, args ...string) ran {
 	t.Helper()
-	self, err := os.Executable()
-	if err != nil {
-		t.Fatal(err)
-	}
-	cmd := exec.CommandContext(t.Context(), self, args...)
+	cmd := exec.CommandContext(t.Context(), built(t), args...)
 	cmd.Dir, cmd.Stdin = dir, strings.NewReader(stdin)
 	cmd.Env = environment(dir, settings)
 	var out, errors_ bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &out, &errors_
-	err = cmd.Run()
+	err := cmd.Run()
 	var exit *exec.ExitError
 	if err != nil && !errors.As(err, &exit) {
 		t.Fatal(err)
@@ -45,7 +42,7 @@ func run(t testing.TB, dir string, settings []string, stdin string, args ...stri
 
 // environment is that of a command in dir, with the data directory dir/data and nothing of this process's own settings.
 func environment(dir string, settings []string) []string {
-	return append([]string{"HWLAB_TEST_MAIN=1", "HOME=" + dir, "PATH=" + os.Getenv("PATH"), "HWLAB_DATA_DIR=" + filepath.Join(dir, "data"),
+	return append([]string{"HWLAB_TEST_MAIN=1", noSleep, "HOME=" + dir, "PATH=" + os.Getenv("PATH"), "HWLAB_DATA_DIR=" + filepath.Join(dir, "data"),
 		"OLLAMA_HOST=127.0.0.1:1"}, settings...)
 }
 
@@ -116,6 +113,70 @@ func TestExportAndImport(t *testing.T) {
 	run(t, dir, nil, "", "export", store.NewID()).ended(t, 3, `no conversation`)
 	run(t, dir, nil, "", "export", "--no-such").ended(t, 2, `unknown flag`)
 	run(t, t.TempDir(), nil, "", "export").ended(t, 1, `there is no record at`)
+}
+
+// An interrupt ends an import that waits for its file, and what was taken over by then stays.
+func TestAnImportIsInterrupted(t *testing.T) {
+	dir := t.TempDir()
+	fill(t, dir, 2)
+	all := run(t, dir, nil, "", "export")
+	in, out, err := os.Pipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer out.Close()
+	self, err := os.Executable()
+	if err != nil {
+		t.Fatal(err)
+	}
+	other := t.TempDir()
+	cmd := exec.CommandContext(t.Context(), self, "import", "-")
+	cmd.Dir, cmd.Env, cmd.Stdin = other, environment(other, nil), in
+	var said bytes.Buffer
+	cmd.Stderr = &said
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	in.Close()
+	if _, err := out.WriteString(all.out[:len(all.out)*2/3]); err != nil { // and no more comes
+		t.Fatal(err)
+	}
+	eventually(t, func() string { // it has the file open when it handles signals
+		if _, err := os.Stat(filepath.Join(other, "data", "hwlab.db")); err != nil {
+			return err.Error()
+		}
+		return ""
+	})
+	if err := cmd.Process.Signal(os.Interrupt); err != nil {
+		t.Fatal(err)
+	}
+	_ = cmd.Wait()
+	(ran{err: said.String(), code: cmd.ProcessState.ExitCode()}).ended(t, 130, `^(imported .*\n)?hwlab: interrupted; what was taken over stays, and the same command goes on with the rest\n$`)
+	run(t, other, nil, all.out, "import", "-").ended(t, 0, `imported`)
+	if again := run(t, other, nil, "", "export"); again.out != all.out {
+		t.Error("after the second import it is exported otherwise")
+	}
+}
+
+// What is told of progress fits a line of a terminal, and is lines of their own anywhere else.
+func TestProgress(t *testing.T) {
+	for _, c := range []struct {
+		terminal   bool
+		done, size int64
+		want       string
+	}{
+		{true, 50, 100, `^\r\x1b\[K\[#{10}\.{10}\] 50 %, \S+s left, imported 3000 conversations w.{1,40}$`},
+		{true, 50, 0, `^\r\x1b\[Kimported 3000 conversations with 700000 messages, \d+ messages/s$`},
+		{false, 50, 100, `^imported 3000 conversations with 700000 messages, \d+ messages/s, 50 %, \S+s left\n$`},
+		{false, 50, 0, `^imported 3000 conversations with 700000 messages, \d+ messages/s\n$`},
+	} {
+		var out strings.Builder
+		p := &progress{out: &out, what: "imported", terminal: c.terminal, began: time.Now().Add(-100 * time.Second)}
+		p.show(700000, c.done, c.size, counted(3000, 700000))
+		if !regexp.MustCompile(c.want).MatchString(out.String()) || c.terminal && len(out.String()) > len("\r\x1b[K")+79 {
+			t.Errorf("%q, want %s", out.String(), c.want)
+		}
+	}
 }
 
 func TestImportOfOthers(t *testing.T) {

@@ -76,9 +76,15 @@ func newVerifyCommand() *cobra.Command {
 				problem("SQLite: " + text)
 			}
 		}
+		_, all, err := r.ArchiveSize(cmd.Context())
+		if err != nil {
+			return err
+		}
 		p := newProgress(cmd.ErrOrStderr(), "verified")
 		n, err := archive.Verify(cmd.Context(), r.(archive.Verifiable), sync.OnceValues(func() (bool, error) { return alive(cmd, r) }), problem,
-			func(n archive.Counts) { p.show(n.Messages, 0, 0, counted(n.Conversations, n.Messages)) })
+			func(n archive.Counts) {
+				p.show(n.Messages, int64(n.Messages), int64(all), counted(n.Conversations, n.Messages))
+			})
 		if err != nil {
 			return err
 		}

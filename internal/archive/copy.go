@@ -29,7 +29,7 @@ func Copy(ctx context.Context, to Record, from Source, replace bool, o Options) 
 		}
 		one := func(yield func(string, error) bool) { yield(id, nil) }
 		more, err := take(ctx, to, newRecordOrigin(ctx, from, one), o)
-		result.Added, result.Messages, result.Failed = result.Added+more.Added, result.Messages+more.Messages, result.Failed+more.Failed
+		result.Added, result.Messages, result.Seen, result.Failed = result.Added+more.Added, result.Messages+more.Messages, result.Seen+more.Seen, result.Failed+more.Failed
 		if err != nil && !errors.Is(err, ErrNotWhole) {
 			return result, err
 		}
@@ -73,6 +73,7 @@ func (o *recordOrigin) next(_ *encoder, f func(store.ArchiveRow) error) (string,
 // Compare compares every conversation of one record with that of another by a checksum of content and order. It tells o of
 // each that differs, and returns what is equal and how many are not.
 func Compare(ctx context.Context, from, to Source, o Options) (equal Counts, unequal int, err error) {
+	seen := 0
 	for id, err := range ids(ctx, from) {
 		if err != nil {
 			return equal, unequal, err
@@ -99,6 +100,8 @@ func Compare(ctx context.Context, from, to Source, o Options) (equal Counts, une
 			equal.Conversations++
 			equal.Messages += want.Messages
 		}
+		seen += want.Messages
+		o.Progress(Result{Same: equal.Conversations, Seen: seen})
 	}
 	return equal, unequal, nil
 }

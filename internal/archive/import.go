@@ -18,6 +18,7 @@ import (
 type Result struct {
 	Added, Same, Differs, Failed int // conversations
 	Messages                     int // of those added
+	Seen                         int // messages of all that were whole in what is read
 }
 
 // Options are of an import or a copy. Its functions must not be nil.
@@ -196,6 +197,7 @@ func take(ctx context.Context, to Record, from origin, o Options) (Result, error
 			added[id]--
 		}
 		for _, t := range batch {
+			result.Seen += t.end.Messages
 			if clash, is := done.Clashes[t.end.ID]; is {
 				result.Failed++
 				what := fmt.Sprintf("its message or reply %s is one of conversation %s already", clash.ID, clash.Of)
@@ -406,7 +408,7 @@ func Import(ctx context.Context, to Record, in io.Reader, o Options) (Result, er
 // Index indexes what waits for it, and tells how much that was so far.
 func Index(ctx context.Context, r Record, progress func(done int)) error {
 	for done := 0; ; {
-		n, err := r.IndexPending(ctx, 1000)
+		n, err := r.IndexPending(ctx, 500)
 		if err != nil || n == 0 {
 			return err
 		}

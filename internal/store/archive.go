@@ -246,6 +246,15 @@ func (s *Store) ConversationIDs(ctx context.Context, after string, limit int) ([
 	return ids, nil
 }
 
+// ArchiveSize returns how much all of ConversationIDs are. Nothing is to depend on it but what is told of progress.
+func (s *Store) ArchiveSize(ctx context.Context) (conversations, messages int, err error) {
+	err = s.pool.QueryRow(ctx, `SELECT count(*), coalesce(sum(message_count), 0)::bigint FROM conversations`).Scan(&conversations, &messages)
+	if err != nil {
+		err = Wrap("size", err)
+	}
+	return conversations, messages, err
+}
+
 // noID is the owner of replies that came from another record, and comes before every id.
 const noID = "00000000-0000-0000-0000-000000000000"
 

@@ -20,6 +20,14 @@ func (s *Store) ConversationIDs(ctx context.Context, after string, limit int) (i
 	return ids, wrap("conversation ids", err)
 }
 
+// ArchiveSize returns how much all of ConversationIDs are. Nothing is to depend on it but what is told of progress.
+func (s *Store) ArchiveSize(ctx context.Context) (conversations, messages int, err error) {
+	err = s.read(ctx, func(t tx) error {
+		return t.get(`SELECT count(*), coalesce(sum(message_count), 0) FROM conversations`, nil, &conversations, &messages)
+	})
+	return conversations, messages, wrap("size", err)
+}
+
 // ArchiveConversation calls f with all rows of a conversation as of one moment, or returns [store.ErrNotFound]. It keeps no more
 // than a row in memory.
 func (s *Store) ArchiveConversation(ctx context.Context, id string, f func(store.ArchiveRow) error) error {

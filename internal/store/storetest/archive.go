@@ -213,8 +213,16 @@ func archiveRunning(t *testing.T, r *record) {
 }
 
 func archiveIDs(t *testing.T, r *record) {
+	conversations, messages, err := r.ArchiveSize(r.ctx)
+	if err != nil {
+		t.Fatal(err)
+	}
 	want := []string{r.create(t), r.createWith(t, store.NewConversation{Unlisted: true}), r.create(t)}
 	slices.Sort(want)
+	r.fill(t, want[0], 3)
+	if c, m, err := r.ArchiveSize(r.ctx); err != nil || c != conversations+3 || m != messages+3 {
+		t.Errorf("three more conversations with three messages: %d and %d, then %d and %d, %v", conversations, messages, c, m, err)
+	}
 	var got []string
 	for after := ""; ; {
 		page, err := r.ConversationIDs(r.ctx, after, 2)

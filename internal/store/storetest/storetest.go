@@ -70,6 +70,7 @@ type Store interface {
 	IndexPending(ctx context.Context, limit int) (int, error)
 
 	ConversationIDs(ctx context.Context, after string, limit int) ([]string, error)
+	ArchiveSize(ctx context.Context) (conversations, messages int, err error)
 	ArchiveConversation(ctx context.Context, id string, f func(store.ArchiveRow) error) error
 	Restore(ctx context.Context, rows iter.Seq[store.ArchiveRow]) (store.Restored, error)
 
