@@ -201,18 +201,7 @@ type Question struct {
 	Fingerprint  string          // of the request that came with it
 	Truncate     bool            // leave out the oldest turns when the conversation is too long for the model
 
-	// As in [llm.Request].
-	Tools             []llm.Tool
-	ToolChoice        llm.ToolChoice
-	ParallelToolCalls *bool
-	Format            *llm.Format
-	ReasoningEffort   string
-	Verbosity         string
-	Temperature       *float64
-	TopP              *float64
-	PresencePenalty   *float64
-	FrequencyPenalty  *float64
-	MaxOutputTokens   *int
+	llm.Options
 
 	beginning []store.Delta // of the reply's log
 }

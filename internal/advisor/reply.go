@@ -201,9 +201,7 @@ func (a *Advisor) stopped(r *reply, err error) store.Finish {
 // instructions.
 func (a *Advisor) request(r *reply) (llm.Request, *dialogue, error) {
 	q := r.question
-	request := llm.Request{Model: r.Model, Tools: q.Tools, ToolChoice: q.ToolChoice, ParallelToolCalls: q.ParallelToolCalls, Format: q.Format,
-		ReasoningEffort: q.ReasoningEffort, Verbosity: q.Verbosity, Temperature: q.Temperature, TopP: q.TopP,
-		PresencePenalty: q.PresencePenalty, FrequencyPenalty: q.FrequencyPenalty, MaxOutputTokens: q.MaxOutputTokens}
+	request := llm.Request{Model: r.Model, Options: q.Options}
 	if r.log != nil {
 		request.Pace = func() { r.log.pace(r.ctx) }
 	}

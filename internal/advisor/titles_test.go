@@ -140,8 +140,8 @@ func TestAModelNamesAConversationAfterItsFirstReply(t *testing.T) {
 		n.model.Script(llmtest.Say("**\"The failing disk\"**")...)
 		strict, most := true, 5
 		r := n.ask(advisor.Question{Model: "m", ConversationID: c, Input: []store.NewMessage{{Role: "user", Content: "Which disk fails?\nsmartctl says no."}},
-			Instructions: "Be brief.", Tools: []llm.Tool{{Name: "look"}}, ToolChoice: llm.ToolChoice{Mode: llm.ChoiceRequired},
-			Format: &llm.Format{Type: "json_object"}, ParallelToolCalls: &strict, MaxOutputTokens: &most, ReasoningEffort: "high"})
+			Instructions: "Be brief.", Options: llm.Options{Tools: []llm.Tool{{Name: "look"}}, ToolChoice: llm.ToolChoice{Mode: llm.ChoiceRequired},
+				Format: &llm.Format{Type: "json_object"}, ParallelToolCalls: &strict, MaxOutputTokens: &most, ReasoningEffort: "high"}})
 		before, err := n.record.GetConversation(t.Context(), c)
 		if err != nil {
 			t.Fatal(err)

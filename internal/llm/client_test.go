@@ -272,7 +272,7 @@ func TestStreamSendsTheRequest(t *testing.T) {
 		io.WriteString(w, events(hello, stop, done))
 	})
 	zero, most := 0.0, 100
-	collect(t, client, llm.Request{Model: "m", Temperature: &zero, MaxOutputTokens: &most, Messages: []llm.Message{
+	collect(t, client, llm.Request{Model: "m", Options: llm.Options{Temperature: &zero, MaxOutputTokens: &most}, Messages: []llm.Message{
 		{Role: llm.RoleSystem, Text: "Be brief."}, {Role: llm.RoleSystem, Text: "Be right."}, {Role: llm.RoleAssistant, Text: ""},
 		{Role: llm.RoleUser, Text: "hi"}, {Role: llm.RoleSystem, Text: "Now."}}})
 	want := `POST /v1/chat/completions Bearer sk-secret {"model":"m","messages":[{"role":"system","content":"Be brief.\n\nBe right."},` +
@@ -303,7 +303,7 @@ func TestRefusedParametersAreLeftOutOnce(t *testing.T) {
 				io.WriteString(w, events(hello, stop, done))
 			})
 			most := 100
-			got := collect(t, client, llm.Request{Model: "m", MaxOutputTokens: &most, NoThinking: true, Messages: ask("hi").Messages})
+			got := collect(t, client, llm.Request{Model: "m", Options: llm.Options{MaxOutputTokens: &most}, NoThinking: true, Messages: ask("hi").Messages})
 			if want := min(2, 1+len(test.refuses)); len(bodies) != want {
 				t.Fatalf("%d requests, want %d", len(bodies), want)
 			}
@@ -605,11 +605,11 @@ func TestOverHTTPAScriptIsTheSame(t *testing.T) {
 			{FileName: "a.pdf", FileData: "data:application/pdf;base64,AA=="}}},
 		{Role: llm.RoleAssistant, Text: "I look.", Calls: []llm.Call{{ID: "call_1", Name: "look", Arguments: "{}"}}},
 		{Role: llm.RoleTool, CallID: "call_1"},
-		{Role: llm.RoleUser, Text: "go on"}},
+		{Role: llm.RoleUser, Text: "go on"}}, Options: llm.Options{
 		Tools:      []llm.Tool{{Name: "look", Description: "Looks.", Parameters: json.RawMessage(`{"type":"object"}`), Strict: &yes}, {Name: "list"}},
 		ToolChoice: llm.ToolChoice{Name: "look"}, ParallelToolCalls: &yes,
 		Format:          &llm.Format{Type: "json_schema", Name: "answer", Schema: json.RawMessage(`{}`)},
-		ReasoningEffort: "low", Verbosity: "high", Temperature: &warm, TopP: &warm, PresencePenalty: &warm, FrequencyPenalty: &warm, MaxOutputTokens: &most}
+		ReasoningEffort: "low", Verbosity: "high", Temperature: &warm, TopP: &warm, PresencePenalty: &warm, FrequencyPenalty: &warm, MaxOutputTokens: &most}}
 	direct, wire := collect(t, fake, request), collect(t, dial(t, server.URL+"/v1"), request)
 	if !reflect.DeepEqual(direct, wire) || len(wire.calls) != 2 || wire.reasoning != "hm" || wire.refusal != "No." {
 		t.Errorf("direct %+v, over the wire %+v", direct, wire)

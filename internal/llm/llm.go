@@ -92,22 +92,27 @@ type Format struct {
 	Strict      *bool
 }
 
-// Request asks for one reply. A nil parameter is left to the server, and so is an empty one.
-type Request struct {
-	Model             string // empty: the provider's default, where it has one
-	Messages          []Message
+// Options are what a person may ask of a reply. A nil one is left to the server, and so is an empty one.
+type Options struct {
 	Tools             []Tool
 	ToolChoice        ToolChoice
 	ParallelToolCalls *bool
 	Format            *Format // nil: text
 	ReasoningEffort   string
-	NoThinking        bool // where the server has a switch for it
 	Verbosity         string
 	Temperature       *float64
 	TopP              *float64
 	PresencePenalty   *float64
 	FrequencyPenalty  *float64
 	MaxOutputTokens   *int
+}
+
+// Request asks for one reply.
+type Request struct {
+	Model    string // empty: the provider's default, where it has one
+	Messages []Message
+	Options
+	NoThinking bool // where the server has a switch for it
 
 	// Continue says that the last message is the beginning of the reply, which goes on after it without thinking anew. It is for a
 	// model that [Info] says Continues of.

@@ -89,6 +89,9 @@ func TestAServerBehindLlamaSwapThatKnowsNoProgressIsAskedWithout(t *testing.T) {
 			w.WriteHeader(http.StatusUnprocessableEntity)
 			io.WriteString(w, `{"detail":"Extra inputs are not permitted"}`)
 		default:
+			if !strings.Contains(string(body), "include_usage") {
+				t.Errorf("it is asked for less: %s", body)
+			}
 			io.WriteString(w, events(hello, stop, done))
 		}
 	})
@@ -132,7 +135,7 @@ func TestAReplyIsContinuedInTheWayOfItsServer(t *testing.T) {
 				t.Errorf("the models are %+v, %v", models, err)
 			}
 			fake.Script(llmtest.Say("two.")...)
-			got := collect(t, client, llm.Request{Model: "m", Messages: messages, Continue: true, ReasoningEffort: "high"})
+			got := collect(t, client, llm.Request{Model: "m", Messages: messages, Continue: true, Options: llm.Options{ReasoningEffort: "high"}})
 			asked := fake.Requests()[0]
 			if got.text != "two." || !asked.Continue || !reflect.DeepEqual(asked.Messages, messages) {
 				t.Errorf("got %+v, asked %+v", got, asked)

@@ -193,8 +193,8 @@ type request struct {
 }
 
 func (q request) parse() (llm.Request, error) {
-	req := llm.Request{Model: q.Model, ParallelToolCalls: q.ParallelToolCalls, ReasoningEffort: q.ReasoningEffort, Verbosity: q.Verbosity,
-		Temperature: q.Temperature, TopP: q.TopP, PresencePenalty: q.PresencePenalty, FrequencyPenalty: q.FrequencyPenalty, MaxOutputTokens: q.MaxTokens}
+	req := llm.Request{Model: q.Model, Options: llm.Options{ParallelToolCalls: q.ParallelToolCalls, ReasoningEffort: q.ReasoningEffort, Verbosity: q.Verbosity,
+		Temperature: q.Temperature, TopP: q.TopP, PresencePenalty: q.PresencePenalty, FrequencyPenalty: q.FrequencyPenalty, MaxOutputTokens: q.MaxTokens}}
 	req.Continue = q.ContinueFinalMessage
 	req.NoThinking = q.Template.Thinking != nil && !*q.Template.Thinking
 	for _, m := range q.Messages {
