@@ -255,8 +255,10 @@ func (c *Client) begin(ctx context.Context, req Request) (*http.Response, error)
 		switch {
 		case refused.param == "max_tokens" && wire.MaxTokens != nil: // OpenAI's reasoning models
 			wire.MaxTokens, wire.MaxCompletionTokens = nil, req.MaxOutputTokens
+		case wire.ReturnProgress:
+			wire.ReturnProgress = false
 		case wire.StreamOptions != nil:
-			wire.StreamOptions, wire.ReasoningEffort, wire.ChatTemplateKwargs, wire.ReturnProgress = nil, req.ReasoningEffort, nil, false
+			wire.StreamOptions, wire.ReasoningEffort, wire.ChatTemplateKwargs = nil, req.ReasoningEffort, nil
 		default:
 			c.refusesToContinue(req)
 			return resp, err
