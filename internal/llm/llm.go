@@ -118,7 +118,8 @@ type Request struct {
 	// model that [Info] says Continues of.
 	Continue bool
 
-	// Waiting is called with what the reply waits for until its first delta, as far as its server tells; nil is for nobody minds.
+	// Waiting is called with what the reply waits for until its first delta, as far as its server tells. nil is for nobody who
+	// minds.
 	Waiting func(Wait)
 
 	// Pace is called before more of the answer is read from its server, once all that had come was yielded: while it waits, the
