@@ -39,6 +39,7 @@ type room struct {
 func eachWay(t *testing.T, test func(t *testing.T, r *room)) {
 	for _, way := range []string{"without a server", "beside a server", "through HWLAB_URL"} {
 		t.Run(way, func(t *testing.T) {
+			t.Parallel()
 			fake, settings := model(t)
 			r := &room{Fake: fake, t: t, dir: t.TempDir(), settings: append(settings, "HWLAB_TITLES=off", "HWLAB_PASSWORD=sesame")}
 			if way != "without a server" {
@@ -341,12 +342,8 @@ func TestHeadAndPipes(t *testing.T) {
 			steps = append(steps, strings.Repeat("line\n", 20))
 		}
 		r.Script(llmtest.Say(steps...)...)
-		self, err := os.Executable()
-		if err != nil {
-			t.Fatal(err)
-		}
-		cmd := exec.CommandContext(t.Context(), "bash", "-c", `"$0" chat q | head -1; echo "${PIPESTATUS[*]}"`, self)
-		cmd.Dir, cmd.Env = r.dir, append(environment(r.dir, r.settings), "HWLAB_TEST_MAIN=1")
+		cmd := exec.CommandContext(t.Context(), "bash", "-c", `"$0" chat q | head -1; echo "${PIPESTATUS[*]}"`, built(t))
+		cmd.Dir, cmd.Env = r.dir, environment(r.dir, r.settings)
 		out, err := cmd.Output()
 		if err != nil || string(out) != "line\n141 0\n" {
 			t.Errorf("%v: %s", err, out)

@@ -21,10 +21,6 @@ type terminal struct {
 // terminal starts hwlab with args on a terminal. When it has ended the terminal says with which code.
 func (r *room) terminal(settings []string, args ...string) *terminal {
 	r.t.Helper()
-	self, err := os.Executable()
-	if err != nil {
-		r.t.Fatal(err)
-	}
 	dir, err := os.MkdirTemp("", "hwlab-tmux-") // the name of a socket is short, and t.TempDir's is not
 	if err != nil {
 		r.t.Fatal(err)
@@ -37,7 +33,7 @@ func (r *room) terminal(settings []string, args ...string) *terminal {
 		name, value, _ := strings.Cut(s, "=")
 		fmt.Fprintf(&text, "export %s='%s'\n", name, value)
 	}
-	fmt.Fprintf(&text, "export LC_ALL=C.UTF-8\ncd '%s'\n'%s'", r.dir, self)
+	fmt.Fprintf(&text, "export LC_ALL=C.UTF-8\ncd '%s'\n'%s'", r.dir, built(r.t))
 	for _, a := range args {
 		fmt.Fprintf(&text, " '%s'", a)
 	}

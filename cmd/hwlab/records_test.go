@@ -102,13 +102,9 @@ func searchCommand(t *testing.T, served bool) {
 
 	// Marks are shown on a terminal, which script is, unless NO_COLOR is set; what a model wrote is never obeyed.
 	terminal := func(more ...string) string {
-		self, err := os.Executable()
-		if err != nil {
-			t.Fatal(err)
-		}
-		cmd := exec.CommandContext(t.Context(), "script", "-qec", self+" search cafe", "/dev/null")
+		cmd := exec.CommandContext(t.Context(), "script", "-qec", built(t)+" search cafe", "/dev/null")
 		cmd.Dir = dir
-		cmd.Env = slices.Concat([]string{"HWLAB_TEST_MAIN=1", "PATH=" + os.Getenv("PATH")}, settings, more)
+		cmd.Env = slices.Concat([]string{"PATH=" + os.Getenv("PATH")}, settings, more)
 		out, err := cmd.Output()
 		if err != nil {
 			t.Fatalf("%v: %s", err, out)

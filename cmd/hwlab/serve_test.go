@@ -24,14 +24,47 @@ import (
 	"git.georgsen.dk/hwlab/internal/testpg"
 )
 
-// The program itself is this test binary, told to be it: what runs is main, in a process of its own.
+// A server, and a command that is read while it runs, is this test binary, told to be the program: what runs is main, in a process of
+// its own, under the race detector where the tests are.
 func TestMain(m *testing.M) {
 	if os.Getenv("HWLAB_TEST_MAIN") != "" {
 		os.Unsetenv("HWLAB_TEST_MAIN")
 		main()
 		os.Exit(0)
 	}
-	testpg.Main(m)
+	var err error
+	if temporary, err = os.MkdirTemp("", "hwlab-test-"); err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		os.Exit(1)
+	}
+	code := m.Run()
+	os.RemoveAll(temporary)
+	testpg.Exit(code)
+}
+
+// temporary is a folder for as long as the tests run.
+var temporary string
+
+// build builds the program as it is installed, once.
+var build = sync.OnceValues(func() (string, error) {
+	path := filepath.Join(temporary, "hwlab")
+	cmd := exec.Command("go", "build", "-buildvcs=false", "-o", path, ".")
+	cmd.Env = append(os.Environ(), "CGO_ENABLED=0")
+	if out, err := cmd.CombinedOutput(); err != nil {
+		return "", fmt.Errorf("go build: %w\n%s", err, out)
+	}
+	return path, nil
+})
+
+// built is the program for commands that run to their end. There are hundreds, and one with the race detector takes ten times as long
+// to start.
+func built(t testing.TB) string {
+	t.Helper()
+	path, err := build()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return path
 }
 
 // program is a running hwlab.
@@ -58,6 +91,9 @@ func (p *program) output() string {
 	return p.out.String()
 }
 
+// noSleep is for the race detector, which otherwise lets a process that has ended well wait a second before it is gone.
+const noSleep = "GORACE=atexit_sleep_ms=0"
+
 // launch starts hwlab with args and settings in a directory, and nothing of this process's own settings.
 func launch(t testing.TB, dir string, settings []string, args ...string) *program {
 	t.Helper()
@@ -68,7 +104,7 @@ func launch(t testing.TB, dir string, settings []string, args ...string) *progra
 	}
 	p.cmd = exec.Command(self, args...)
 	p.cmd.Dir = dir
-	p.cmd.Env = append([]string{"HWLAB_TEST_MAIN=1", "HOME=" + dir, "PATH=" + os.Getenv("PATH"), "HWLAB_LISTEN=127.0.0.1:0", "OLLAMA_HOST=127.0.0.1:1",
+	p.cmd.Env = append([]string{"HWLAB_TEST_MAIN=1", noSleep, "HOME=" + dir, "PATH=" + os.Getenv("PATH"), "HWLAB_LISTEN=127.0.0.1:0", "OLLAMA_HOST=127.0.0.1:1",
 		"HWLAB_TITLES=off"}, settings...) // a scripted model is asked what the test asks, and no more
 	p.cmd.Stdout, p.cmd.Stderr = p, p
 	if err := p.cmd.Start(); err != nil {
