@@ -184,6 +184,15 @@ var ErrStopping = errors.New("advisor: the server is stopping")
 // ErrDeleted is returned by Ask for a question that was asked before with the same key, and whose reply was deleted since.
 var ErrDeleted = errors.New("advisor: the reply to this question was deleted")
 
+// UnsureError is returned by Ask when the database has not said whether it kept the question. If it did, the question is answered.
+type UnsureError struct{ Err error }
+
+func (e *UnsureError) Error() string {
+	return "advisor: the question may have been kept: " + e.Err.Error()
+}
+
+func (e *UnsureError) Unwrap() error { return e.Err }
+
 // Question is what is asked.
 type Question struct {
 	// Where: in a conversation, or after an earlier reply, or, with neither, in a new unlisted conversation.
@@ -209,7 +218,8 @@ type Question struct {
 // Ask keeps the question and starts the reply. When it returns without an error the question is in the record, and the
 // answer is being written whether or not anyone follows it; even a model that cannot be reached is then an end of the
 // reply, not an error. A question that was asked before with the same key gives the reply of the first time. Errors are the
-// store's, [llm.UnknownModelError], [UnknownCallError], [ContinueError], [ErrStopping] and [ErrDeleted], and nothing was kept.
+// store's, [llm.UnknownModelError], [UnknownCallError], [ContinueError], [ErrStopping] and [ErrDeleted], and nothing was kept; or an
+// [UnsureError].
 func (a *Advisor) Ask(ctx context.Context, q Question) (store.Response, error) {
 	provider, model, err := a.Models.Resolve(ctx, q.Model)
 	if err != nil {
@@ -242,6 +252,7 @@ func (a *Advisor) Ask(ctx context.Context, q Question) (store.Response, error) {
 	case err == nil && !r.Ended():
 		a.answer(s, q, provider, r)
 	case err != nil && unknown: // it may be in the record all the same, and then it is answered
+		err = &UnsureError{err}
 		go func() {
 			if r, kept := a.find(s, n.ID); kept {
 				a.answer(s, q, provider, r)
@@ -281,7 +292,7 @@ func (a *Advisor) answer(s *session, q Question, provider llm.Provider, r store.
 }
 
 // start keeps a question. When the connection broke it cannot know whether it is kept, and asks again with the same id. If it
-// still does not know when it gives up, it says so.
+// still does not know when it gives up, it says so; where the database could not be reached it does.
 func (a *Advisor) start(ctx context.Context, s *session, n store.NewResponse) (r store.Response, unknown bool, err error) {
 	ctx, cancel := context.WithTimeout(ctx, patience)
 	defer cancel()
@@ -296,9 +307,11 @@ func (a *Advisor) start(ctx context.Context, s *session, n store.NewResponse) (r
 		if !store.Unknown(err) {
 			return r, false, err
 		}
+		var connect *store.ConnectError
+		unknown = unknown || !errors.As(err, &connect) || !connect.Unasked
 		a.Log.Warn("a question waits for the database", "error", err)
 		if !pause.wait(ctx) {
-			return r, true, err
+			return r, unknown, err
 		}
 	}
 }
@@ -384,13 +397,13 @@ type Step struct {
 // keepAlive is how long a reader hears nothing at most, unless the database hangs just then.
 const keepAlive = 15 * time.Second
 
-// newcomer is how long who has read nothing yet waits for a database that is away.
+// newcomer is how long who has read nothing yet, of a reply that may not be there, waits for a database that is away.
 const newcomer = 30 * time.Second
 
 // Follow yields the log of a reply from row from on as it grows, and stops after the step in which the reply has ended. The
 // first step comes at once, also without rows, and every 15 seconds there is one; what a reply that is written here waits for is
 // told as it changes. It ends with store.ErrNotFound for an unknown reply or one that is deleted meanwhile, and with ctx's error. A
-// database that is away is waited for, before the first step for 30 seconds.
+// database that is away is waited for; before the first step for 30 seconds, unless the reply is written here.
 func (a *Advisor) Follow(ctx context.Context, responseID string, from int) iter.Seq2[Step, error] {
 	return func(yield func(Step, error) bool) {
 		var r store.Response
@@ -413,10 +426,14 @@ func (a *Advisor) Follow(ctx context.Context, responseID string, from int) iter.
 			case ctx.Err() != nil:
 				yield(Step{}, ctx.Err())
 				return
-			case !store.Unknown(err), nothing && time.Since(begun) > newcomer:
+			case !store.Unknown(err):
 				yield(Step{}, err)
 				return
 			default:
+				if _, ours := a.news(responseID, from); nothing && !ours && time.Since(begun) > newcomer {
+					yield(Step{}, err)
+					return
+				}
 				if !pause.wait(ctx) {
 					yield(Step{}, ctx.Err())
 					return

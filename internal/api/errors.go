@@ -71,6 +71,7 @@ func toError(err error) *Error {
 	var model *llm.UnknownModelError
 	var call *advisor.UnknownCallError
 	var end *advisor.ContinueError
+	var unsure *advisor.UnsureError
 	var unreachable *store.ConnectError
 	switch {
 	case errors.As(err, &own):
@@ -115,6 +116,9 @@ func toError(err error) *Error {
 	case errors.Is(err, store.ErrDiskFull):
 		return &Error{Status: http.StatusInsufficientStorage, Code: "disk_full",
 			Message: "the disk of the database is full; make room and try again"}
+	case errors.As(err, &unsure):
+		return &Error{Status: http.StatusServiceUnavailable, Code: "unavailable",
+			Message: "the database did not say whether the question is kept, and if it is, it is answered; look before you ask again"}
 	case errors.As(err, &unreachable):
 		return &Error{Status: http.StatusServiceUnavailable, Code: "unavailable",
 			Message: "the database cannot be reached; try again. The server's log says why"}

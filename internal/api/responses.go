@@ -38,17 +38,25 @@ func (a *API) createResponse(w http.ResponseWriter, r *http.Request) error {
 		}
 		return askError(a.waitResponse(w, steps), q)
 	}
+	var unsure *advisor.UnsureError
 	reply, err := a.Advisor.Ask(r.Context(), question)
-	if err != nil {
-		return askError(err, q)
-	}
+	kept := err == nil || errors.As(err, &unsure)
 	switch {
+	case err != nil:
+		err = askError(err, q)
 	case q.Stream:
-		return a.stream(w, r, a.Advisor.Follow(r.Context(), reply.ID, 0), -1)
+		err = a.stream(w, r, a.Advisor.Follow(r.Context(), reply.ID, 0), -1)
+	case q.Background && question.Key == "": // it has just begun
+		err = writeResponse(w, reply, nil)
 	case q.Background:
-		return a.sendResponse(w, r, reply.ID)
+		err = a.sendResponse(w, r, reply.ID)
+	default:
+		err = a.waitResponse(w, a.Advisor.Follow(r.Context(), reply.ID, 0))
 	}
-	return a.waitResponse(w, a.Advisor.Follow(r.Context(), reply.ID, 0))
+	if err != nil && kept && question.Key == "" {
+		w.Header().Set("x-should-retry", "false") // clients repeat a 5xx by themselves, and the question would stand twice
+	}
+	return err
 }
 
 // question is what the advisor is asked. It refuses what is wrong with the request.

@@ -75,9 +75,10 @@ func (e *ConflictError) Error() string {
 // unescaped / or @ would otherwise show up as a host or a database name. For the same reason it wraps nothing but a
 // context's error.
 type ConnectError struct {
-	Reason string
-	Code   string // the SQLSTATE, where the server answered
-	err    error
+	Reason  string
+	Code    string // the SQLSTATE, where the server answered
+	Unasked bool   // there was no connection, so the server was not asked for anything
+	err     error
 }
 
 func (e *ConnectError) Error() string {
@@ -131,7 +132,8 @@ var connectReasons = map[string]string{
 
 // connectError turns a failure to reach the server into one that is safe to print.
 func connectError(err error) error {
-	e := &ConnectError{Reason: "no answer"}
+	var dial *pgconn.ConnectError
+	e := &ConnectError{Reason: "no answer", Unasked: errors.As(err, &dial)}
 	var pg *pgconn.PgError
 	var dns *net.DNSError
 	switch {
