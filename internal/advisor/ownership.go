@@ -136,12 +136,15 @@ func (a *Advisor) takeOver(ctx context.Context) {
 		since  time.Time
 	}
 	seen := map[string]sighting{}
+	looked := time.Now()
 	for each(ctx, a.Heartbeat/3) {
 		try, cancel := context.WithTimeout(ctx, max(a.Heartbeat, time.Second))
 		servers, err := a.Record.BusyServers(try)
 		cancel()
-		if err != nil {
-			clear(seen) // they may have been unable to show anything, too
+		if err != nil || time.Since(looked) > 2*a.Heartbeat {
+			clear(seen) // the database was away, or this process stood still: they may have been unable to show anything, too
+		}
+		if looked = time.Now(); err != nil {
 			continue
 		}
 		still := map[string]sighting{}
