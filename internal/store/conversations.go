@@ -637,9 +637,10 @@ func (s *Store) DeleteMessage(ctx context.Context, conversationID, id string) er
 			return err
 		}
 		if tag.RowsAffected() == 0 {
-			var running bool
+			var running bool // or it was, until a moment ago
 			err := tx.QueryRow(ctx, `SELECT EXISTS (SELECT FROM responses r JOIN response_deltas d ON d.response_id = r.id
-				WHERE r.conversation_id = $1::uuid AND r.ended_at IS NULL AND d.kind = 'item' AND d.item_id = $2::uuid)`, conversationID, id).Scan(&running)
+				WHERE r.conversation_id = $1::uuid AND r.ended_at IS NULL AND d.kind = 'item' AND d.item_id = $2::uuid)
+				OR EXISTS (SELECT FROM messages WHERE id = $2::uuid AND conversation_id = $1::uuid AND status <> 'deleted')`, conversationID, id).Scan(&running)
 			if err != nil {
 				return err
 			}

@@ -16,6 +16,7 @@ var deletedReplyTests = []test{
 	{"WhileItIsWritten", deletedWhileWritten},
 	{"OfConcurrentDeletionsOneSucceeds", deletedOnce},
 	{"AMessageOfARunningReplyIsNotDeleted", messageOfRunning},
+	{"AMessageIsThereWhileItsReplyEnds", messageOfEnding},
 }
 
 // deleteReply deletes a reply.
@@ -260,5 +261,25 @@ func messageOfRunning(t *testing.T, r *record) {
 		t.Errorf("once it has ended: %v", err)
 	}
 	same(t, "what is left", r.line(t, conversation, nil), []string{"two"})
+	r.whole(t, conversation, 0)
+}
+
+// messageOfEnding has a reply end while its item is deleted: that is refused, or done, but the item is not unknown.
+func messageOfEnding(t *testing.T, r *record) {
+	conversation, f := r.create(t), r.join(t)
+	for range times(20) {
+		reply := r.start(t, store.NewResponse{Fence: f, ConversationID: conversation, Input: user("q")})
+		rows := says(reply, "one")
+		r.log(t, f, rows)
+		together(2, func(i int) {
+			if i == 0 {
+				if _, err := r.FinishResponse(r.ctx, end(f, reply, store.ResponseCompleted)); err != nil {
+					t.Errorf("FinishResponse: %v", err)
+				}
+			} else if err := r.DeleteMessage(r.ctx, conversation, rows[0].ItemID); err != nil && !errors.Is(err, store.ErrReplyRunning) {
+				t.Errorf("DeleteMessage: %v", err)
+			}
+		})
+	}
 	r.whole(t, conversation, 0)
 }
