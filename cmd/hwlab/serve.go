@@ -83,7 +83,7 @@ func serve(ctx context.Context, cfg config, out io.Writer, log *slog.Logger) (er
 		}
 	}
 	server := &http.Server{
-		Handler:           web.New(web.Config{API: s.v1, Password: cfg.Password}),
+		Handler:           web.New(web.Config{API: s.v1, Password: cfg.Password, Ready: s.replies.Ready, Metrics: s.metrics}),
 		ReadHeaderTimeout: 10 * time.Second,
 		IdleTimeout:       2 * time.Minute,
 		ErrorLog:          slog.NewLogLogger(log.Handler(), slog.LevelWarn),
@@ -119,6 +119,7 @@ type ownServer struct {
 	notes   *lab.Lab
 	models  *llm.Catalog
 	replies *advisor.Advisor
+	metrics *web.Metrics
 	v1      http.Handler
 }
 
@@ -136,7 +137,7 @@ func startServer(ctx context.Context, cfg config, log *slog.Logger) (_ *ownServe
 	if err != nil {
 		return nil, err
 	}
-	s := &ownServer{notes: lab.New(cfg.LabDir, 0)}
+	s := &ownServer{notes: lab.New(cfg.LabDir, 0), metrics: web.NewMetrics()}
 	defer func() {
 		if err != nil {
 			s.close()
@@ -153,10 +154,12 @@ func startServer(ctx context.Context, cfg config, log *slog.Logger) (_ *ownServe
 	if s.models, err = newCatalog(cfg, log, s.kept, s.notes); err != nil {
 		return nil, err
 	}
-	s.replies, err = advisor.Start(ctx, advisor.Config{Record: s.kept, Models: s.models, Notes: s.notes, ServerID: s.id.ID, Log: log, Titles: titles, Retention: retention})
+	s.replies, err = advisor.Start(ctx, advisor.Config{Record: s.metrics.Record(s.kept), Models: s.models, Notes: s.notes, ServerID: s.id.ID, Log: log, Titles: titles, Retention: retention})
 	if err != nil {
 		return nil, err
 	}
+	s.metrics.Describe(version(), s.kept.Info())
+	s.metrics.Writing(s.replies.Writing)
 	s.v1 = api.New(api.Config{Record: s.kept, Advisor: s.replies, Models: s.models, Notes: s.notes, HasNotes: cfg.LabDir != "", Log: log, MaxRequest: maxRequest})
 	return s, nil
 }

@@ -379,6 +379,130 @@ func TestItSaysWhatItFound(t *testing.T) {
 	p.stop()
 }
 
+// text is the body of an answer that must have this status.
+func (p *program) text(path string, status int) string {
+	p.t.Helper()
+	answer := p.request("GET", path, "")
+	text, err := io.ReadAll(answer.Body)
+	if err != nil || answer.StatusCode != status {
+		p.t.Errorf("%s: %s, not %d: %s %v", path, answer.Status, status, text, err)
+	}
+	return string(text)
+}
+
+func TestReadyMeansThatTheDatabaseTakesAWrite(t *testing.T) {
+	file := serveIn(t, t.TempDir())
+	if said := file.text("/readyz", 200); said != "ok\n" {
+		t.Errorf("with a file it says %q", said)
+	}
+	file.stop()
+
+	cluster, err := testpg.Start(testpg.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer cluster.Close()
+	p := serveIn(t, t.TempDir(), "HWLAB_DATABASE_URL="+cluster.URL())
+	p.text("/readyz", 200)
+	admin, err := pgx.Connect(t.Context(), cluster.URL())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer admin.Close(t.Context())
+	// It answers every question, as one does that a failover has made a standby.
+	for _, sql := range []string{`ALTER SYSTEM SET default_transaction_read_only = on`, `SELECT pg_reload_conf()`} {
+		if _, err := admin.Exec(t.Context(), sql); err != nil {
+			t.Fatal(err)
+		}
+	}
+	p.becomes("/readyz", 503)
+	p.text("/v1/conversations", 200)
+	for _, sql := range []string{`SET default_transaction_read_only = off`, `ALTER SYSTEM RESET default_transaction_read_only`, `SELECT pg_reload_conf()`} {
+		if _, err := admin.Exec(t.Context(), sql); err != nil {
+			t.Fatal(err)
+		}
+	}
+	p.becomes("/readyz", 200)
+
+	if err := cluster.Kill(); err != nil {
+		t.Fatal(err)
+	}
+	if said := p.text("/readyz", 503); strings.Contains(said, "127.0.0.1") || strings.Contains(said, "postgres") {
+		t.Errorf("a stranger is told of the database: %q", said)
+	}
+	p.text("/healthz", 200)
+	if err := cluster.Restart(); err != nil {
+		t.Fatal(err)
+	}
+	p.becomes("/readyz", 200)
+	p.stop()
+}
+
+// becomes waits until a path is answered with this status.
+func (p *program) becomes(path string, status int) {
+	p.t.Helper()
+	deadline := time.NewTimer(20 * time.Second)
+	defer deadline.Stop()
+	look := time.NewTicker(20 * time.Millisecond)
+	defer look.Stop()
+	for {
+		answer := p.request("GET", path, "")
+		if answer.Body.Close(); answer.StatusCode == status {
+			return
+		}
+		select {
+		case <-look.C:
+		case <-deadline.C:
+			p.t.Fatalf("%s is answered %s, not %d", path, answer.Status, status)
+		}
+	}
+}
+
+func TestMetricsTellWhatHappened(t *testing.T) {
+	eachEngine(t, func(t *testing.T, settings ...string) {
+		fake, modelSettings := model(t)
+		p := serveIn(t, t.TempDir(), append(settings, modelSettings...)...)
+		has := func(when string, lines ...string) {
+			t.Helper()
+			told := "\n" + p.text("/metrics", 200)
+			for _, line := range lines {
+				if !regexp.MustCompile("\n" + line + "\n").MatchString(told) {
+					t.Errorf("%s there is no %s in %s", when, line, told)
+				}
+			}
+		}
+		has("at first", `hwlab_info\{database="(SQLite|PostgreSQL) [0-9.]+",version=".+"\} 1`, `hwlab_replies_running 0`, `hwlab_replies_total\{status="completed"\} 0`,
+			`hwlab_commit_duration_seconds_count 0`, `go_goroutines \d+`, `process_resident_memory_bytes \S+`)
+
+		fake.Script(llmtest.Say("whole")...)
+		p.stream("/v1/responses", `{"input":"one","stream":true}`, func(string) bool { return false })
+		gate := llmtest.NewGate()
+		defer gate.Open()
+		fake.Script(llmtest.Step{Text: "half"}, llmtest.Step{Gate: gate, Text: "never"})
+		id := ""
+		p.stream("/v1/responses", `{"input":"two","stream":true}`, func(shown string) bool {
+			if shown == "half" && id == "" {
+				has("while a reply runs", `hwlab_replies_running 1`)
+				var list struct {
+					Data []struct {
+						Running string `json:"running_response_id"`
+					}
+				}
+				p.get("GET", "/v1/conversations?listed=false", "", &list)
+				id = list.Data[0].Running
+				p.get("POST", "/v1/responses/"+id+"/cancel", "", &struct{}{})
+			}
+			return false
+		})
+		p.text("/v1/responses/resp_none", 404)
+		p.text("/nothing", 404)
+		has("in the end", `hwlab_replies_total\{status="completed"\} 1`, `hwlab_replies_total\{status="cancelled"\} 1`, `hwlab_replies_total\{status="failed"\} 0`,
+			`hwlab_commit_duration_seconds_count [1-9]\d*`, `hwlab_http_requests_total\{code="200",route="POST /v1/responses"\} 2`,
+			`hwlab_http_requests_total\{code="404",route="GET /v1/responses/\{id\}"\} 1`, `hwlab_http_requests_total\{code="404",route="none"\} 1`)
+		p.stop()
+	})
+}
+
 func TestWhatCannotWorkIsRefusedAtStart(t *testing.T) {
 	for name, test := range map[string]struct {
 		settings []string

@@ -81,6 +81,25 @@ func (a *Advisor) live(ctx context.Context) {
 	}
 }
 
+// Ready returns why no question could be kept now, or nil: it shows that this server lives, which is a write to the record. Nothing is
+// held between two calls.
+func (a *Advisor) Ready(ctx context.Context) error {
+	a.mu.Lock()
+	s, closed := a.session, a.closed
+	a.mu.Unlock()
+	if closed || s.ctx.Err() != nil {
+		return ErrStopping
+	}
+	return a.Record.Heartbeat(ctx, s.fence)
+}
+
+// Writing is how many replies this server writes now.
+func (a *Advisor) Writing() int {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return len(a.replies)
+}
+
 // rejoin begins a new session once the replies of the old one have stopped.
 func (a *Advisor) rejoin(ctx context.Context, old *session) {
 	a.Log.Error("another server has taken this one's replies over; they stop here, and it joins anew")

@@ -1,13 +1,14 @@
 // Package web is the server around /v1 and the page: who may come in, from where, and with which headers.
 //
 // What is always true in it: without a password only this machine is served, by its loopback names; with one, nothing but
-// the sign-in page, the page's own static files and /healthz is answered to a stranger; a request that another site makes a
+// the sign-in page, the page's own static files, /healthz and /readyz is answered to a stranger; a request that another site makes a
 // browser send changes nothing; and no page loads anything from elsewhere.
 package web
 
 import (
 	"bytes"
 	"compress/gzip"
+	"context"
 	"crypto/sha256"
 	"encoding/hex"
 	"fmt"
@@ -25,8 +26,10 @@ import (
 
 // Config is what a server is made of.
 type Config struct {
-	API      http.Handler // /v1
-	Password string       // "" admits everybody on this machine
+	API      http.Handler                    // /v1
+	Password string                          // "" admits everybody on this machine
+	Ready    func(ctx context.Context) error // why no question could be kept now, for /readyz
+	Metrics  *Metrics                        // nil: new ones
 }
 
 // contentPolicy lets the page load its own files and nothing else.
@@ -34,6 +37,9 @@ const contentPolicy = "default-src 'self'; img-src 'self' data: blob:; base-uri 
 
 // New returns the handler of everything.
 func New(cfg Config) http.Handler {
+	if cfg.Metrics == nil {
+		cfg.Metrics = NewMetrics()
+	}
 	mux := http.NewServeMux()
 	for pattern, handler := range routes(cfg) {
 		mux.Handle(pattern, handler)
@@ -42,7 +48,7 @@ func New(cfg Config) http.Handler {
 	ownSite.SetDenyHandler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		api.WriteError(w, &api.Error{Status: http.StatusForbidden, Code: "other_site", Message: "another site made this request; it is refused"})
 	}))
-	return headers(hosts(cfg.Password != "", ownSite.Handler(mux)))
+	return cfg.Metrics.count(headers(hosts(cfg.Password != "", ownSite.Handler(mux))))
 }
 
 // routes are all there is. openapi.json describes each.
@@ -77,6 +83,8 @@ func routes(cfg Config) map[string]http.Handler {
 
 	return map[string]http.Handler{
 		"GET /healthz":      http.HandlerFunc(health),
+		"GET /readyz":       readiness(cfg.Ready),
+		"GET /metrics":      door.api(cfg.Metrics.handler()),
 		"GET /openapi.json": door.api(http.HandlerFunc(api.SendDescription)),
 		"GET /ui/{file...}": http.HandlerFunc(static),
 		"GET /login":        page("login.html"),
@@ -92,6 +100,34 @@ func routes(cfg Config) map[string]http.Handler {
 func health(w http.ResponseWriter, _ *http.Request) {
 	w.Header().Set("Content-Type", "text/plain; charset=utf-8")
 	fmt.Fprintln(w, "ok")
+}
+
+// readyTimeout is how long the database may take to keep something before nothing is sent here.
+const readyTimeout = 3 * time.Second
+
+// readiness is GET /readyz: the database is asked for a write. One at a time, since strangers may ask.
+func readiness(ready func(ctx context.Context) error) http.Handler {
+	turn := make(chan struct{}, 1)
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		ctx, cancel := context.WithTimeout(r.Context(), readyTimeout)
+		defer cancel()
+		var err error
+		select {
+		case turn <- struct{}{}:
+			err = ready(ctx)
+			<-turn
+		case <-ctx.Done():
+			err = ctx.Err()
+		}
+		w.Header().Set("Content-Type", "text/plain; charset=utf-8")
+		w.Header().Set("Cache-Control", "no-store")
+		if err != nil { // the log says why; a stranger need not know
+			w.WriteHeader(http.StatusServiceUnavailable)
+			fmt.Fprintln(w, "the record takes no write now")
+			return
+		}
+		fmt.Fprintln(w, "ok")
+	})
 }
 
 // headers sets what every answer carries.

@@ -2,6 +2,8 @@ package web_test
 
 import (
 	"compress/gzip"
+	"context"
+	"errors"
 	"io"
 	"net/http"
 	"net/http/httptest"
@@ -115,7 +117,8 @@ func TestEveryAnswerHasThePolicy(t *testing.T) {
 
 func TestThePasswordIsAskedFor(t *testing.T) {
 	v1 := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { io.WriteString(w, "the API") })
-	handler := web.New(web.Config{API: v1, Password: "correct horse"})
+	ready := func(context.Context) error { return nil }
+	handler := web.New(web.Config{API: v1, Password: "correct horse", Ready: ready})
 	lan := func(r request) request { r.host = "lab.lan:8080"; return r }
 
 	if answer, _ := sendTo(t, handler, lan(request{path: "/c/conv_x"})); answer.StatusCode != http.StatusSeeOther || answer.Header.Get("Location") != "/login" {
@@ -128,7 +131,10 @@ func TestThePasswordIsAskedFor(t *testing.T) {
 	if answer, body := sendTo(t, handler, lan(request{path: "/openapi.json"})); answer.StatusCode != http.StatusUnauthorized {
 		t.Errorf("a stranger who wants the description is answered %d %s", answer.StatusCode, body)
 	}
-	for _, path := range []string{"/login", "/ui/css/base.css", "/healthz"} {
+	if answer, body := sendTo(t, handler, lan(request{path: "/metrics"})); answer.StatusCode != http.StatusUnauthorized {
+		t.Errorf("a stranger who wants the metrics is answered %d %s", answer.StatusCode, body)
+	}
+	for _, path := range []string{"/login", "/ui/css/base.css", "/healthz", "/readyz"} {
 		if answer, _ := sendTo(t, handler, lan(request{path: path})); answer.StatusCode != http.StatusOK {
 			t.Errorf("a stranger who wants %s is answered %d", path, answer.StatusCode)
 		}
@@ -201,6 +207,44 @@ func TestThePasswordIsAskedFor(t *testing.T) {
 	}
 	if _, body := sendTo(t, handler, with(cookie.Value)); body != "the API" {
 		t.Errorf("who has signed in is kept out by somebody's guesses: %q", body)
+	}
+}
+
+func TestReadyzAsksOnceAtATime(t *testing.T) {
+	asked, answers := make(chan context.Context), make(chan error)
+	handler := web.New(web.Config{Ready: func(ctx context.Context) error { asked <- ctx; return <-answers }})
+	type answer struct {
+		code int
+		body string
+	}
+	got := make(chan answer)
+	ask := func(ctx context.Context) {
+		q := httptest.NewRequestWithContext(ctx, "GET", "http://127.0.0.1:8080/readyz", nil)
+		w := httptest.NewRecorder()
+		handler.ServeHTTP(w, q)
+		apitest.Check(t, q, w.Result(), w.Body.Bytes())
+		got <- answer{w.Code, w.Body.String()}
+	}
+	go ask(t.Context())
+	ctx := <-asked
+	if _, bounded := ctx.Deadline(); !bounded {
+		t.Error("the database is waited for without an end")
+	}
+	left, leave := context.WithCancel(t.Context())
+	go ask(left)
+	leave()
+	if a := <-got; a.code != 503 { // it never came to ask: that would wait for us
+		t.Errorf("while another asks it is answered %+v", a)
+	}
+	go ask(t.Context())
+	answers <- errors.New("secret words of the database")
+	if a := <-got; a.code != 503 || strings.Contains(a.body, "secret") {
+		t.Errorf("a database that takes no write: %+v", a)
+	}
+	<-asked
+	answers <- nil
+	if a := <-got; a.code != 200 || a.body != "ok\n" {
+		t.Errorf("one that does: %+v", a)
 	}
 }
 
