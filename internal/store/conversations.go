@@ -12,6 +12,10 @@ import (
 	"github.com/jackc/pgx/v5/pgtype"
 )
 
+// ErrNotFound is returned for a conversation, message or response that is not in the record: never written, deleted, or
+// named by something that is not an id at all.
+var ErrNotFound = errors.New("store: not found")
+
 // Position is a message's place in the order of its conversation.
 type Position struct {
 	Seq int64

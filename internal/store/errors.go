@@ -15,10 +15,6 @@ import (
 	"github.com/jackc/pgx/v5/pgconn"
 )
 
-// ErrNotFound is returned for a conversation, message or response that is not in the record: never written, deleted, or
-// named by something that is not an id at all.
-var ErrNotFound = errors.New("store: not found")
-
 // ErrFenced is returned to a server whose replies another server has taken over: it may not write another byte of them.
 var ErrFenced = errors.New("store: this server's replies were taken over by another server")
 
