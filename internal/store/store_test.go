@@ -637,6 +637,109 @@ func TestAPoolOfTwoCarriesSixteenWriters(t *testing.T) {
 	}
 }
 
+// What an append, a turn or a page costs grows neither with the thread nor with the list. The cost is how many blocks of tables and
+// indexes the server looked at, which is the same on every machine.
+func TestCostIsFlat(t *testing.T) {
+	ctx := t.Context()
+	dsn := testpg.Schema(t, testpg.URL(t))
+	s, conn := openStore(t, withParam(dsn, "pool_max_conns", "1")), connect(t, dsn) // one connection, which reports what it did when told to
+	thread, err := s.CreateConversation(ctx, "m")
+	if err != nil {
+		t.Fatal(err)
+	}
+	f, err := s.JoinServer(ctx, store.NewID())
+	if err != nil {
+		t.Fatal(err)
+	}
+	grown := 0
+	grow := func(messages, conversations int) {
+		t.Helper()
+		grown += conversations
+		for _, sql := range []string{
+			fmt.Sprintf(`WITH c AS (UPDATE conversations SET head = head + %d, message_count = message_count + %[1]d WHERE id = '%s' RETURNING id, head - %[1]d AS was)
+				INSERT INTO messages (conversation_id, role, content, seq) SELECT id, 'user', 'message ' || n, was + n FROM c, generate_series(1, %[1]d) n`, messages, thread),
+			fmt.Sprintf(`WITH c AS (INSERT INTO conversations (started_at, updated_at)
+					SELECT at, at FROM generate_series(1, %d) n, LATERAL (SELECT now() - (%d - n) * interval '1 second' AS at) x RETURNING id)
+				INSERT INTO responses (id, conversation_id, seq, status, model, server_id, ended_at)
+					SELECT gen_random_uuid(), id, 1, 'completed', 'm', gen_random_uuid(), now() FROM c`, conversations, grown),
+			`VACUUM ANALYZE`,
+		} {
+			if _, err := conn.Exec(ctx, sql); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	blocks := func() (n int) {
+		t.Helper()
+		if _, err := s.Pool().Exec(ctx, `SELECT pg_stat_force_next_flush()`); err != nil {
+			t.Fatal(err)
+		}
+		if err := conn.QueryRow(ctx, `SELECT sum(heap_blks_read + heap_blks_hit + coalesce(idx_blks_read + idx_blks_hit, 0) + coalesce(toast_blks_read + toast_blks_hit, 0))::bigint
+			FROM pg_statio_user_tables WHERE schemaname = current_schema()`).Scan(&n); err != nil {
+			t.Fatal(err)
+		}
+		return n
+	}
+	calls := []struct {
+		name string
+		call func() error
+	}{
+		{"an append", func() error { _, err := s.AddMessage(ctx, thread, "user", "one more"); return err }},
+		{"a turn", func() error {
+			r, err := s.StartResponse(ctx, store.NewResponse{Fence: f, ConversationID: thread, Input: []store.NewMessage{{Role: "user", Content: "q"}}})
+			if err != nil {
+				return err
+			}
+			rows := []store.Delta{{ResponseID: r.ID, ConversationID: thread, Kind: store.DeltaItem, ItemID: store.NewID(), Text: "message"}}
+			if err := s.AppendDeltas(ctx, f, rows); err != nil {
+				return err
+			}
+			_, err = s.FinishResponse(ctx, store.Finish{Fence: f, ConversationID: thread, ResponseID: r.ID, Status: store.ResponseCompleted})
+			return err
+		}},
+		{"the newest of the thread", func() error {
+			_, err := s.Thread(ctx, store.ThreadQuery{ConversationID: thread, Newest: true, Limit: 30, Details: true})
+			return err
+		}},
+		{"the list", func() error { _, err := s.ListConversations(ctx); return err }},
+		{"two pages of the list", func() error {
+			page, err := s.List(ctx, store.ListQuery{Limit: 50})
+			if err != nil {
+				return err
+			}
+			after := page.Conversations[49].Cursor()
+			_, err = s.List(ctx, store.ListQuery{Limit: 50, After: &after})
+			return err
+		}},
+	}
+	measure := func() (costs []int) {
+		t.Helper()
+		const times = 20
+		for _, c := range calls {
+			before := 0
+			for i := range times + 10 {
+				if i == 10 { // by now the plans are those that stay
+					before = blocks()
+				}
+				if err := c.call(); err != nil {
+					t.Fatalf("%s: %v", c.name, err)
+				}
+			}
+			costs = append(costs, (blocks()-before)/times)
+		}
+		return costs
+	}
+	grow(1_000, 2_000)
+	small := measure()
+	grow(20_000, 40_000)
+	for i, large := range measure() {
+		t.Logf("%s: %d blocks, %d when all is large", calls[i].name, small[i], large)
+		if small[i] == 0 || large > small[i]*3/2+5 { // trees are a level higher
+			t.Errorf("%s looks at %d blocks, and at %d when thread and list are twenty times as long", calls[i].name, small[i], large)
+		}
+	}
+}
+
 // After a failover a connection may be on what is now the standby: it answers 25006 and must not come back to the pool.
 func TestAReadOnlyConnectionIsDropped(t *testing.T) {
 	ctx := t.Context()
