@@ -76,17 +76,25 @@ func Start(o Options) (*Cluster, error) {
 }
 
 // Standby makes a cluster with a copy of c that follows c by streaming replication, as name in synchronous_standby_names, until
-// it is promoted (SELECT pg_promote()). It returns when the copy answers.
+// it is promoted (SELECT pg_promote()). It returns when both answer: c is stopped to be copied, since pg_basebackup, which could do
+// without, does not come with every set of server programs.
 func (c *Cluster) Standby(name string) (*Cluster, error) {
-	from := fmt.Sprintf("host=127.0.0.1 port=%d user=postgres sslmode=disable application_name=%s", c.port, name)
-	server, err := filepath.EvalSymlinks(filepath.Join(c.bin, "postgres")) // the folder may hold links to a few programs only
+	if err := c.Stop(); err != nil {
+		return nil, err
+	}
+	from := fmt.Sprintf("primary_conninfo = 'host=127.0.0.1 port=%d user=postgres sslmode=disable application_name=%s'", c.port, name)
+	standby, err := startWith(c.bin, c.args, func(data string) []string {
+		return []string{"sh", "-ec", `cp -a "$1" "$2"
+			touch "$2"/standby.signal
+			printf '%s\n' "$3" "wal_retrieve_retry_interval = '50ms'" >> "$2"/postgresql.auto.conf`, "sh", filepath.Join(c.dir, dataName), data, from}
+	})
 	if err != nil {
 		return nil, err
 	}
-	return startWith(c.bin, c.args, func(data string) []string {
-		return []string{filepath.Join(filepath.Dir(server), "pg_basebackup"), "--dbname", from, "--pgdata", data, "--write-recovery-conf",
-			"--checkpoint", "fast", "--no-sync"}
-	})
+	if err := c.Restart(); err != nil {
+		return nil, errors.Join(err, standby.Close())
+	}
+	return standby, nil
 }
 
 // startWith makes a cluster whose data directory is made by a command.
