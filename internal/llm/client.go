@@ -12,6 +12,7 @@ import (
 	"net"
 	"net/http"
 	"net/url"
+	"regexp"
 	"strings"
 	"syscall"
 	"time"
@@ -372,10 +373,28 @@ func (c *Client) explain(e *Error) *Error {
 	}
 	for _, secret := range secrets {
 		if secret != "" {
-			e.Message = strings.ReplaceAll(e.Message, secret, "[hidden]")
-			e.Code = strings.ReplaceAll(e.Code, secret, "[hidden]")
+			e.Message, e.Code = hide(e.Message, secret), hide(e.Code, secret)
 		}
 	}
 	e.Where = c.BaseURL()
 	return e
 }
+
+// hide hides a secret in a text. A short one is often no secret but what a local server is given that takes any key, such as x: it is
+// hidden where it stands alone, not inside of words, of which a code is one.
+func hide(text, secret string) string {
+	const short = 8
+	if len(secret) >= short {
+		return strings.ReplaceAll(text, secret, "[hidden]")
+	}
+	alone := regexp.QuoteMeta(secret)
+	if wordBegins.MatchString(secret) {
+		alone = `\b` + alone
+	}
+	if wordEnds.MatchString(secret) {
+		alone += `\b`
+	}
+	return regexp.MustCompile(alone).ReplaceAllLiteralString(text, "[hidden]")
+}
+
+var wordBegins, wordEnds = regexp.MustCompile(`^\w`), regexp.MustCompile(`\w$`)

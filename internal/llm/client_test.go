@@ -356,6 +356,24 @@ func TestErrorsAreFitToShow(t *testing.T) {
 	}
 }
 
+func TestAShortKeyIsHiddenWhereItStandsAlone(t *testing.T) {
+	for key, want := range map[string]string{"x": "[hidden] is max [hidden]+[hidden]. x_x", "!x": "x is max x+x. x_x", "max": "x is [hidden] x+x. x_x"} {
+		server := serve(t, func(w http.ResponseWriter, _ *http.Request) {
+			w.WriteHeader(400)
+			io.WriteString(w, `{"error":{"message":"x is max x+x. x_x","code":"context_length_exceeded"}}`)
+		})
+		client, err := llm.NewClient(llm.ClientConfig{BaseURL: server.BaseURL(), APIKey: key})
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(client.Close)
+		var known *llm.Error
+		if got := collect(t, client, ask("hi")); !errors.As(got.err, &known) || known.Message != want || known.Code != llm.CodeContextExceeded {
+			t.Errorf("with %q: %v", key, got.err)
+		}
+	}
+}
+
 func TestUnreachableServerIsNamedWithoutItsCredentials(t *testing.T) {
 	server := httptest.NewServer(nil)
 	server.Close() // nobody listens at its address now
