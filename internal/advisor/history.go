@@ -73,6 +73,11 @@ func newDialogue(kept []store.Message, input int) (*dialogue, error) {
 			if message.Text == "" && message.Parts == nil {
 				continue
 			}
+			if m.Role == llm.RoleAssistant && len(waiting) > 0 { // said with the calls, before it knew what they give
+				last := &d.messages[len(d.messages)-1]
+				last.Text = joined(last.Text, message.Text)
+				continue
+			}
 			d.messages = append(d.messages, waiting...)
 			waiting = nil
 			if m.Role == llm.RoleUser && i <= question {
