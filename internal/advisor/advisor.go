@@ -209,6 +209,7 @@ type Question struct {
 	Key          string          // an Idempotency-Key, or ""
 	Fingerprint  string          // of the request that came with it
 	Truncate     bool            // leave out the oldest turns when the conversation is too long for the model
+	MaxToolCalls int             // of the reply, 0 for any number: no model server knows such a limit, so it is kept here
 
 	llm.Options
 

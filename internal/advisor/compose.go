@@ -15,7 +15,9 @@ type composer struct {
 	add func(rows ...store.Delta) error
 
 	said  []*segment
-	calls int // that have begun
+	calls int // the index after that of the last call
+	begun int // calls
+	most  int // that many calls at most, 0 for any number: the model's further ones are left out
 
 	item, part int    // of the last rows
 	itemType   string // of the open item; "" for none
@@ -61,7 +63,7 @@ func (c *composer) write(d llm.Delta) error {
 	return c.flush(false)
 }
 
-// piece takes a piece of a call. One of a call that is over is left out.
+// piece takes a piece of a call. One of a call that is over, or too many, is left out.
 func (c *composer) piece(p llm.Call) {
 	var s *segment
 	for _, known := range c.said {
@@ -70,10 +72,11 @@ func (c *composer) piece(p llm.Call) {
 		}
 	}
 	if s == nil {
-		if p.Index < c.calls {
+		if p.Index < c.calls || c.most > 0 && c.begun == c.most {
 			return
 		}
 		c.calls = p.Index + 1
+		c.begun++
 		s = &segment{part: store.PartArguments, call: p}
 		c.said = append(c.said, s)
 	}

@@ -99,6 +99,7 @@ func (a *Advisor) generate(r *reply) store.Finish {
 		return a.stopped(r, err)
 	}
 	said := newComposer(func(rows ...store.Delta) error { return r.out.add(r.ctx, rows...) })
+	said.most = r.question.MaxToolCalls
 	end := store.Finish{Status: store.ResponseCompleted}
 	stopped := func(err error) store.Finish {
 		usage, dropped := end.Usage, end.DroppedTurns

@@ -298,8 +298,8 @@ func tooDeep(raw []byte) bool {
 	return false
 }
 
-// checkQuery refuses a query that is malformed or has a parameter that openapi.json does not describe for this operation:
-// one that is dropped can turn a request into another.
+// checkQuery refuses a query that is malformed, has a parameter that openapi.json does not describe for this operation, as one that is
+// dropped can turn a request into another, or wants included what nobody knows.
 func checkQuery(r *http.Request) error {
 	query, err := url.ParseQuery(r.URL.RawQuery)
 	if err != nil {
@@ -309,6 +309,11 @@ func checkQuery(r *http.Request) error {
 	for name := range query {
 		if ok && !slices.Contains(known, strings.TrimSuffix(name, "[]")) {
 			return unknown(name)
+		}
+	}
+	for _, name := range slices.Concat(query["include"], query["include[]"]) {
+		if err := oneOf("include", name, includable...); err != nil {
+			return err
 		}
 	}
 	return nil

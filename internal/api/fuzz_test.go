@@ -29,6 +29,14 @@ func (nowhere) Summary(context.Context, string) (store.ConversationSummary, erro
 	return store.ConversationSummary{}, nil
 }
 
+func (nowhere) CreateConversationWith(context.Context, store.NewConversation) (string, error) {
+	return store.NewID(), nil
+}
+
+func (nowhere) UpdateConversation(context.Context, string, store.ConversationChange) (store.ConversationSummary, error) {
+	return store.ConversationSummary{}, nil
+}
+
 // echoing is an advisor that keeps what a record would keep, and says nothing.
 type echoing struct {
 	Advisor

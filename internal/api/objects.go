@@ -156,7 +156,7 @@ func newResponse(r store.Response, output []itemObject) (responseObject, error) 
 	}
 	if u := r.Usage; u != nil {
 		o.Usage = &usage{InputTokens: u.InputTokens, OutputTokens: u.OutputTokens, TotalTokens: u.InputTokens + u.OutputTokens,
-			InputTokensDetails: map[string]int64{"cached_tokens": u.CachedTokens},
+			InputTokensDetails: map[string]int64{"cached_tokens": u.CachedTokens, "cache_write_tokens": 0}, // which nobody tells
 			OutputDetails:      map[string]int64{"reasoning_tokens": u.ReasoningTokens}}
 	}
 	return o, nil

@@ -1,8 +1,11 @@
 package api
 
 import (
+	"bytes"
 	"encoding/json"
+	"log/slog"
 	"maps"
+	"net/http/httptest"
 	"reflect"
 	"slices"
 	"strings"
@@ -113,6 +116,188 @@ func TestEveryFieldIsDescribed(t *testing.T) {
 		slices.Sort(fields)
 		if described := slices.Sorted(maps.Keys(doc.Components.Schemas[schema].Properties)); !slices.Equal(fields, described) {
 			t.Errorf("%s is described with\n%q\nit has\n%q", schema, described, fields)
+		}
+	}
+}
+
+// schema is a schema of the description, as far as requests have them.
+type schema struct {
+	Ref                  string `json:"$ref"`
+	Type                 any
+	Enum                 []string
+	Const                any
+	Minimum, Maximum     *float64
+	MaxLength, MinItems  *int
+	MaxItems             *int
+	MaxProperties        *int
+	Pattern              string
+	Required             []string
+	Properties           map[string]*schema
+	PropertyNames, Items *schema
+	AdditionalProperties *schema
+	AnyOf, OneOf         []*schema
+}
+
+// example is a value that a schema says to be right, or wrong with the field named param.
+type example struct {
+	value any
+	wrong bool
+	param string
+}
+
+// examples are values at the limits of a schema and beyond them, for a field of this name.
+func (s *schema) examples(schemas map[string]*schema, field string) (list []example) {
+	if s.Ref != "" {
+		return schemas[strings.TrimPrefix(s.Ref, "#/components/schemas/")].examples(schemas, field)
+	}
+	right := func(v any) { list = append(list, example{value: v}) }
+	wrong := func(v any, param string) { list = append(list, example{v, true, param}) }
+	if choices := append(s.AnyOf, s.OneOf...); len(choices) > 0 {
+		for _, c := range choices {
+			for _, e := range c.examples(schemas, field) {
+				if !e.wrong || e.param != field { // what one choice has not, another may
+					list = append(list, e)
+				}
+			}
+		}
+		wrong(7, field)
+		return list
+	}
+	types := []any{s.Type}
+	if several, ok := s.Type.([]any); ok {
+		types = several
+	}
+	for _, of := range []struct {
+		kind  string
+		value any
+	}{{"string", "word"}, {"number", 1}, {"boolean", true}, {"array", []any{}}, {"object", map[string]any{}}} {
+		if !slices.Contains(types, any(of.kind)) && (of.kind != "number" || !slices.Contains(types, any("integer"))) {
+			wrong(of.value, field)
+		}
+	}
+	if slices.Contains(types, any("null")) {
+		right(nil)
+	}
+	for _, word := range s.Enum {
+		right(word)
+	}
+	if s.Enum != nil || s.Const != nil {
+		wrong("nonsense", field)
+	}
+	if slices.Contains(types, any("integer")) {
+		wrong(16.5, field)
+	}
+	if s.Minimum != nil {
+		right(*s.Minimum)
+		wrong(*s.Minimum-1, field)
+	}
+	if s.Maximum != nil {
+		right(*s.Maximum)
+		wrong(*s.Maximum+1, field)
+	}
+	if s.MaxLength != nil {
+		right(strings.Repeat("é", *s.MaxLength))
+		wrong(strings.Repeat("é", *s.MaxLength+1), field)
+	}
+	if s.Pattern != "" {
+		right("a_-9")
+		wrong("a b", field)
+		wrong("", field)
+	}
+	if s.Items != nil {
+		for _, e := range s.Items.examples(schemas, field+"[0]") {
+			list = append(list, example{[]any{e.value}, e.wrong, e.param})
+		}
+	}
+	if s.MaxProperties != nil {
+		pairs := map[string]any{}
+		for i := range *s.MaxProperties {
+			pairs[strings.Repeat("k", i+1)] = ""
+		}
+		right(maps.Clone(pairs))
+		pairs["more"] = ""
+		wrong(pairs, field)
+	}
+	if s.PropertyNames != nil {
+		for _, e := range s.PropertyNames.examples(schemas, field) {
+			if name, ok := e.value.(string); ok && name != "word" {
+				list = append(list, example{map[string]any{name: ""}, e.wrong, e.param})
+			}
+		}
+	}
+	if s.AdditionalProperties != nil {
+		for _, e := range s.AdditionalProperties.examples(schemas, field+".word") {
+			list = append(list, example{map[string]any{"word": e.value}, e.wrong, e.param})
+		}
+	}
+	least := map[string]any{} // an object with what is required
+	for _, name := range s.Required {
+		p := s.Properties[name]
+		switch {
+		case p.Const != nil:
+			least[name] = p.Const
+		case len(p.Enum) > 0:
+			least[name] = p.Enum[0]
+		case p.Type == "object":
+			least[name] = map[string]any{}
+		default:
+			least[name] = "word"
+		}
+	}
+	if s.Properties != nil {
+		right(least)
+		for name, p := range s.Properties {
+			for _, e := range p.examples(schemas, field+"."+name) {
+				with := maps.Clone(least)
+				with[name] = e.value
+				list = append(list, example{with, e.wrong, e.param})
+			}
+		}
+	}
+	return list
+}
+
+// Each limit that the description has for a field of a request is one that a request is refused for, by the field's name, and no
+// request is that stays within it.
+func TestTheLimitsOfTheDescriptionAreThoseOfTheServer(t *testing.T) {
+	var doc struct {
+		Components struct{ Schemas map[string]*schema }
+	}
+	if err := json.Unmarshal(Description(), &doc); err != nil {
+		t.Fatal(err)
+	}
+	handler := New(Config{Record: nowhere{}, Advisor: &echoing{t: t}, Log: slog.New(slog.DiscardHandler)})
+	for request, path := range map[string]string{"NewResponse": "/v1/responses", "NewConversation": "/v1/conversations", "ConversationUpdate": "/v1/conversations/conv_1"} {
+		for name, field := range doc.Components.Schemas[request].Properties {
+			switch name {
+			case "input", "items", "conversation", "previous_response_id", "tool_choice", "model", "head":
+				continue // what they may be depends on more than themselves, see TestWhatIsWrongIsNamed
+			}
+			examples := field.examples(doc.Components.Schemas, name)
+			if !slices.ContainsFunc(examples, func(e example) bool { return e.wrong }) {
+				t.Errorf("nothing is wrong for %s of %s", name, request)
+			}
+			for _, e := range examples {
+				body := marshal(map[string]any{"input": "a", name: e.value})
+				if request != "NewResponse" {
+					body = marshal(map[string]any{name: e.value})
+				}
+				answer := httptest.NewRecorder()
+				asked := httptest.NewRequest("POST", path, bytes.NewReader(body))
+				asked.Header.Set("Content-Type", "application/json")
+				handler.ServeHTTP(answer, asked)
+				var o struct {
+					Error struct{ Param string }
+				}
+				json.Unmarshal(answer.Body.Bytes(), &o)
+				if !e.wrong && answer.Code != 200 {
+					t.Errorf("%s is right by the description, and answered %d %s", body, answer.Code, answer.Body)
+				}
+				// A word of a list that is of another type is told by the list.
+				if e.wrong && (answer.Code != 400 || o.Error.Param != e.param && o.Error.Param+"[0]" != e.param) {
+					t.Errorf("%s is wrong in %s by the description, and answered %d %s", body, e.param, answer.Code, answer.Body)
+				}
+			}
 		}
 	}
 }

@@ -20,7 +20,7 @@ type responseRequest struct {
 	PreviousResponseID string            `json:"previous_response_id"`
 	Instructions       *string           `json:"instructions"`
 	Stream             bool              `json:"stream"`
-	StreamOptions      map[string]any    `json:"stream_options"`
+	StreamOptions      streamOptions     `json:"stream_options"`
 	Store              *bool             `json:"store"`
 	Background         bool              `json:"background"`
 	Include            []string          `json:"include"`
@@ -43,8 +43,8 @@ type responseRequest struct {
 	PromptCacheKey     *string           `json:"prompt_cache_key"`
 	User               *string           `json:"user"`
 
-	PromptCacheOptions   map[string]any `json:"prompt_cache_options"`
-	PromptCacheRetention string         `json:"prompt_cache_retention"`
+	PromptCacheOptions   promptCacheOptions `json:"prompt_cache_options"`
+	PromptCacheRetention string             `json:"prompt_cache_retention"`
 
 	refusedFields
 }
@@ -111,6 +111,25 @@ func (r *reasoning) UnmarshalJSON(raw []byte) error {
 	return decodeKnown("reasoning", raw, (*plain)(r))
 }
 
+type streamOptions struct {
+	IncludeObfuscation *bool `json:"include_obfuscation"`
+}
+
+func (o *streamOptions) UnmarshalJSON(raw []byte) error {
+	type plain streamOptions
+	return decodeKnown("stream_options", raw, (*plain)(o))
+}
+
+type promptCacheOptions struct {
+	Mode string `json:"mode"`
+	TTL  string `json:"ttl"`
+}
+
+func (o *promptCacheOptions) UnmarshalJSON(raw []byte) error {
+	type plain promptCacheOptions
+	return decodeKnown("prompt_cache_options", raw, (*plain)(o))
+}
+
 // echo is what the response object repeats of its request. It is kept with the response; what an older one lacks has its default.
 type echo struct {
 	Instructions      *string           `json:"instructions"`
@@ -166,12 +185,6 @@ type schemaObject struct {
 // checked where it is read.
 func (q responseRequest) check() error {
 	inside := func(v *float64, least, most float64) bool { return v == nil || *v >= least && *v <= most }
-	oneOf := func(param, value string, of ...string) error {
-		if value == "" || slices.Contains(of, value) {
-			return nil
-		}
-		return badRequest(param, "%s is one of %s, not %q", param, strings.Join(of, ", "), value)
-	}
 	short := func(param string, id *string) error {
 		if utf8.RuneCountInString(value(id)) > maxIdentifier {
 			return badRequest(param, "%s is longer than %d characters", param, maxIdentifier)
@@ -203,6 +216,7 @@ func (q responseRequest) check() error {
 		oneOf("truncation", q.Truncation, "auto", "disabled"),
 		oneOf("service_tier", q.ServiceTier, "auto", "default", "flex", "scale", "priority"),
 		oneOf("text.verbosity", q.Text.Verbosity, "low", "medium", "high"),
+		oneOf("prompt_cache_retention", q.PromptCacheRetention, "in_memory", "in-memory", "24h"),
 		short("safety_identifier", q.SafetyIdentifier),
 		short("prompt_cache_key", q.PromptCacheKey),
 	}
@@ -211,9 +225,7 @@ func (q responseRequest) check() error {
 			oneOf("reasoning.summary", value(r.Summary), "auto", "concise", "detailed"))
 	}
 	for i, name := range q.Include {
-		errs = append(errs, oneOf(fmt.Sprintf("include[%d]", i), name, "reasoning.encrypted_content", "message.output_text.logprobs",
-			"message.input_image.image_url", "file_search_call.results", "web_search_call.results", "web_search_call.action.sources",
-			"computer_call_output.output.image_url", "code_interpreter_call.outputs"))
+		errs = append(errs, oneOf(fmt.Sprintf("include[%d]", i), name, includable...))
 	}
 	for _, err := range errs {
 		if err != nil {
@@ -221,6 +233,19 @@ func (q responseRequest) check() error {
 		}
 	}
 	return nil
+}
+
+// includable is what OpenAI's clients can ask to be included. Here nothing is that would not be otherwise.
+var includable = []string{"reasoning.encrypted_content", "message.output_text.logprobs", "message.input_image.image_url",
+	"file_search_call.results", "web_search_call.results", "web_search_call.action.sources", "computer_call_output.output.image_url",
+	"code_interpreter_call.outputs"}
+
+// oneOf refuses a word that is not one of those that are known; "" is none.
+func oneOf(param, value string, of ...string) error {
+	if value == "" || slices.Contains(of, value) {
+		return nil
+	}
+	return badRequest(param, "%s is one of %s, not %q", param, strings.Join(of, ", "), value)
 }
 
 // maxIdentifier is the longest safety_identifier and prompt_cache_key, in characters.
@@ -252,6 +277,11 @@ func (q responseRequest) tools() (tools []llm.Tool, objects []toolObject, err er
 			return nil, nil, badRequest(at+".type", "%s.type is missing", at)
 		case o.Type != "function":
 			return nil, nil, unsupported(at+".type", "a tool of type "+o.Type)
+		}
+		if err := decodeKnown(at, raw, &o); err != nil {
+			return nil, nil, err
+		}
+		switch {
 		case !toolName.MatchString(o.Name):
 			return nil, nil, badRequest(at+".name", "%s.name must have 1 to 64 letters, digits, _ or -", at)
 		case slices.ContainsFunc(objects, func(other toolObject) bool { return other.Name == o.Name }):

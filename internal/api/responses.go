@@ -1,6 +1,7 @@
 package api
 
 import (
+	"cmp"
 	"crypto/sha256"
 	"encoding/hex"
 	"errors"
@@ -109,6 +110,9 @@ func (a *API) question(r *http.Request, q responseRequest) (question advisor.Que
 	question.Truncate, question.ParallelToolCalls, question.Verbosity = q.Truncation == "auto", q.ParallelToolCalls, q.Text.Verbosity
 	question.Temperature, question.TopP, question.MaxOutputTokens = q.Temperature, q.TopP, q.MaxOutputTokens
 	question.PresencePenalty, question.FrequencyPenalty = q.PresencePenalty, q.FrequencyPenalty
+	if q.MaxToolCalls != nil {
+		question.MaxToolCalls = *q.MaxToolCalls
+	}
 	if q.Reasoning != nil {
 		question.ReasoningEffort = value(q.Reasoning.Effort)
 	}
@@ -191,27 +195,25 @@ func (a *API) deleteResponse(w http.ResponseWriter, r *http.Request) error {
 // getResponse is GET /v1/responses/{id}: the reply as it is now, or with stream=true its events after starting_after.
 func (a *API) getResponse(w http.ResponseWriter, r *http.Request) error {
 	id := parseID(responseID, r.PathValue("id"))
-	switch r.URL.Query().Get("stream") {
-	case "true":
-		after, err := queryInt(r, "starting_after", -1, 0, 1<<31-1)
-		if err != nil {
-			return err
-		}
-		if last := r.Header.Get("Last-Event-ID"); last != "" && !r.URL.Query().Has("starting_after") { // what an EventSource sends
-			if after, err = strconv.Atoi(last); err != nil {
-				return badRequest("Last-Event-ID", "Last-Event-ID must be a number")
-			}
-		}
-		err = a.stream(w, r, a.Advisor.Follow(r.Context(), id, 0), after)
-		if errors.Is(err, store.ErrNotFound) {
-			return notFound("response", r.PathValue("id"))
-		}
+	stream, err := queryBool(r, "stream", false)
+	_, obfuscationErr := queryBool(r, "include_obfuscation", false)
+	after, afterErr := queryInt(r, "starting_after", -1, 0, 1<<31-1)
+	if err := cmp.Or(err, obfuscationErr, afterErr); err != nil {
 		return err
-	case "", "false":
-	default:
-		return badRequest("stream", "stream is true or false")
 	}
-	return a.sendResponse(w, r, id)
+	if !stream {
+		return a.sendResponse(w, r, id)
+	}
+	if last := r.Header.Get("Last-Event-ID"); last != "" && !r.URL.Query().Has("starting_after") { // what an EventSource sends
+		if after, err = strconv.Atoi(last); err != nil {
+			return badRequest("Last-Event-ID", "Last-Event-ID must be a number")
+		}
+	}
+	err = a.stream(w, r, a.Advisor.Follow(r.Context(), id, 0), after)
+	if errors.Is(err, store.ErrNotFound) {
+		return notFound("response", r.PathValue("id"))
+	}
+	return err
 }
 
 // sendResponse answers with a reply as it is now.

@@ -78,6 +78,12 @@ func TestErrorsSayWhatIsWrong(t *testing.T) {
 			{name: "an unknown field of a choice", method: "POST", path: "/v1/responses", body: `{"input":"a","tool_choice":{"type":"function","nam":"f"}}`, status: 400, code: "unknown_parameter", param: "tool_choice.nam"},
 			{name: "an unknown parameter", method: "GET", path: "/v1/conversations?limt=3", status: 400, code: "unknown_parameter", param: "limt"},
 			{name: "a parameter that would have made it another request", method: "DELETE", path: "/v1/conversations/" + c + "?undoo=10", status: 400, code: "unknown_parameter", param: "undoo"},
+			{name: "an unknown field of a tool", method: "POST", path: "/v1/responses", body: `{"input":"a","tools":[{"type":"function","name":"f","paramters":{}}]}`, status: 400, code: "unknown_parameter", param: "tools[0].paramters"},
+			{name: "a tool as Chat Completions has it", method: "POST", path: "/v1/responses", body: `{"input":"a","tools":[{"type":"function","function":{"name":"f"}}]}`, status: 400, code: "unknown_parameter", param: "tools[0].function"},
+			{name: "an unknown field of the options of a stream", method: "POST", path: "/v1/responses", body: `{"input":"a","stream_options":{"include_usage":true}}`, status: 400, code: "unknown_parameter", param: "stream_options.include_usage"},
+			{name: "something to be included that nobody knows", method: "GET", path: "/v1/responses/" + r + "?include[]=everything", status: 400, code: "invalid_value", param: "include"},
+			{name: "items with something included that nobody knows", method: "GET", path: "/v1/conversations/" + c + "/items?include=everything", status: 400, code: "invalid_value", param: "include"},
+			{name: "a word for a boolean", method: "GET", path: "/v1/responses/" + r + "?stream=true&include_obfuscation=some", status: 400, code: "invalid_value", param: "include_obfuscation"},
 			{name: "a broken query", method: "DELETE", path: "/v1/conversations/" + c + "?undo=%zz", status: 400, code: "invalid_value"},
 			{name: "an unknown model", method: "POST", path: "/v1/responses", body: `{"input":"a","model":"gpt-0"}`, status: 400, code: "model_not_found", param: "model"},
 

@@ -552,7 +552,7 @@ func TestInputItems(t *testing.T) {
 			return s.ok("GET", "/v1/responses/"+r.str("id")+"/input_items"+query, nil)
 		}
 		is(t, "the input of the first", line(data(get(one, ""))), []string{"q1b", "q1", "d"})
-		is(t, "oldest first", line(data(get(one, "?order=asc&include[]=x"))), []string{"d", "q1", "q1b"})
+		is(t, "oldest first", line(data(get(one, "?order=asc&include[]=message.output_text.logprobs"))), []string{"d", "q1", "q1b"})
 		is(t, "of the second", line(data(get(two, ""))), []string{"q2 1/2"})
 		if list := get(none, ""); len(data(list)) != 0 || list.at("has_more") != false || list.at("first_id") != nil {
 			t.Errorf("of one without: %v", list)

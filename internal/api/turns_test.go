@@ -212,6 +212,31 @@ func TestACallIsStreamedArgumentByArgument(t *testing.T) {
 	})
 }
 
+func TestAReplyHasNoMoreCallsThanItMay(t *testing.T) {
+	each(t, func(t *testing.T, s *server) {
+		c := s.conversation()
+		s.model.Script(calls([]llmtest.Step{{Text: "I look."}}, llmtest.Call(3, "call_1", "look", `{"at":`), llmtest.Call(4, "call_2", "look", "{}"),
+			[]llmtest.Step{{Call: &llm.Call{Index: 3, Arguments: `"nas"}`}}}, llmtest.Call(5, "call_3", "list"), []llmtest.Step{{Text: " Wait."}})...)
+		ask := object{"input": "How is the NAS?", "conversation": c, "tools": []object{look, list}, "max_tool_calls": 1, "stream": true}
+		events := s.stream("POST", "/v1/responses", ask).rest()
+		is(t, "the events", types(events), "created in_progress output_item.added content_part.added output_text.delta output_text.done content_part.done output_item.done "+
+			"output_item.added function_call_arguments.delta function_call_arguments.done output_item.done "+
+			"output_item.added content_part.added output_text.delta output_text.done content_part.done output_item.done completed")
+		r := object(events[len(events)-1].at("response").(map[string]any))
+		is(t, "the call", r.str("output", 1, "call_id")+r.str("output", 1, "arguments"), `call_1{"at":"nas"}`)
+		s.ok("POST", "/v1/responses", object{"conversation": c, "input": []object{{"type": "function_call_output", "call_id": "call_1", "output": "fine"}}})
+		is(t, "what the model is told", s.told(), "user: How is the NAS?\nassistant: I look.\n\n Wait. call_1 look({\"at\":\"nas\"})\ntool: fine of call_1")
+
+		delete(ask, "stream")
+		for most, want := range map[int]int{2: 2, 3: 3, 4: 3} {
+			s.model.Script(calls(llmtest.Call(0, "call_1", "list"), llmtest.Call(1, "call_2", "list"), llmtest.Call(2, "call_3", "list"))...)
+			ask["max_tool_calls"] = most
+			r := s.ok("POST", "/v1/responses", ask)
+			is(t, fmt.Sprint("calls of ", most), len(r.at("output").([]any)), want)
+		}
+	})
+}
+
 func TestCallsInTurnsComeOneAfterTheOther(t *testing.T) {
 	each(t, func(t *testing.T, s *server) {
 		piece := func(index int, arguments string) []llmtest.Step {
