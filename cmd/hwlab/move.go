@@ -13,6 +13,7 @@ import (
 	"runtime/debug"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -174,24 +175,23 @@ func newImportCommand() *cobra.Command {
 		Use:   "import FILE",
 		Short: "Add the conversations of an export",
 		Long: "Add the conversations of an export to the record; - reads standard input. It may be of hwlab, of Open WebUI, of the page of llama.cpp's server, " +
-			"conversations.json of ChatGPT or Claude, or the log of llm. What is there already is left as it is, so an import can be repeated.\n\n" +
+			"of ChatGPT or Claude (conversations.json, or the ZIP file that holds it), or the log of llm (logs.db). What is there already is left as it is, so an import can be repeated.\n\n" +
 			"Of a file that is damaged, what is whole is added, the rest is named by its place, and the exit code is 1.",
 		Args: usage(cobra.ExactArgs(1)),
 	}, func(cmd *cobra.Command, args []string, cfg config) (err error) {
 		defer func() { err = continued(cmd.Context(), err) }()
-		in, size, name, log := cmd.InOrStdin(), int64(0), args[0], false
+		in, name := cmd.InOrStdin(), args[0]
+		start, size := make([]byte, len(archive.SQLiteMagic)), int64(0)
+		var file *os.File
 		if name != "-" {
-			file, err := os.Open(name)
-			if err != nil {
+			if file, err = os.Open(name); err != nil {
 				return err
 			}
 			defer file.Close()
 			if info, err := file.Stat(); err == nil && info.Mode().IsRegular() {
 				size = info.Size()
 			}
-			start := make([]byte, len(archive.SQLiteMagic))
-			_, _ = file.ReadAt(start, 0) // what cannot be read is no log
-			log = string(start) == archive.SQLiteMagic
+			_, _ = file.ReadAt(start, 0) // what cannot be read so is neither a log nor a ZIP file
 			in = file
 		}
 		to, err := openKeeper(cmd.Context(), cfg)
@@ -200,16 +200,28 @@ func newImportCommand() *cobra.Command {
 		}
 		defer to.Close()
 		p := newProgress(cmd.ErrOrStderr(), "imported")
-		read := &countingReader{in: interruptible{cmd.Context(), in}}
+		var done, of atomic.Int64 // of what is read
+		of.Store(size)
 		o := archive.Options{
-			Progress: func(r archive.Result) { p.show(r.Seen, read.n, size, outcome(r)) },
+			Progress: func(r archive.Result) { p.show(r.Seen, done.Load(), of.Load(), outcome(r)) },
 			Problem:  func(place, what string) { p.say(fmt.Sprintf("%s: %s: %s", name, place, what)) },
 		}
+		count := func(n int) { done.Add(int64(n)) }
 		var result archive.Result
-		if log {
-			result, err = archive.ImportLLM(cmd.Context(), to, name, o)
-		} else {
-			result, err = archive.Import(cmd.Context(), to, read, o)
+		switch {
+		case string(start) == archive.SQLiteMagic:
+			result, err = archive.ImportLLM(cmd.Context(), to, name, func(read, all int64) {
+				done.Store(read)
+				of.Store(all)
+			}, o)
+		case strings.HasPrefix(string(start), archive.ZIPMagic):
+			var z *archive.ZIP
+			if z, err = archive.OpenZIP(file, size); err == nil {
+				of.Store(z.Size())
+				result, err = archive.ImportZIP(cmd.Context(), to, z, count, o)
+			}
+		default:
+			result, err = archive.Import(cmd.Context(), to, archive.Counting(interruptible{cmd.Context(), in}, count), o)
 		}
 		if err != nil && !errors.Is(err, archive.ErrNotWhole) {
 			p.end(outcome(result))
@@ -408,18 +420,6 @@ func severalError(text string) error {
 }
 
 var errFound = errors.New("found")
-
-// countingReader counts what is read.
-type countingReader struct {
-	in io.Reader
-	n  int64
-}
-
-func (r *countingReader) Read(p []byte) (int, error) {
-	n, err := r.in.Read(p)
-	r.n += int64(n)
-	return n, err
-}
 
 // progress tells how far something is: a bar on a terminal, else a line now and then.
 type progress struct {

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"archive/zip"
 	"bytes"
 	"database/sql"
 	"errors"
@@ -182,7 +183,7 @@ func TestProgress(t *testing.T) {
 func TestImportOfOthers(t *testing.T) {
 	dir := t.TempDir()
 	samples := filepath.Join("..", "..", "internal", "archive", "testdata")
-	for _, name := range []string{"chatgpt.json", "open-webui.json", "llama.cpp.json", "claude.json"} {
+	for _, name := range []string{"chatgpt.json", "open-webui.json", "llama.cpp.json", "llama.cpp.jsonl", "claude.json"} {
 		path, err := filepath.Abs(filepath.Join(samples, name))
 		if err != nil {
 			t.Fatal(err)
@@ -204,7 +205,32 @@ func TestImportOfOthers(t *testing.T) {
 	db.Close()
 	run(t, dir, nil, "", "import", "logs.db").ended(t, 0, `imported 2 conversations`)
 	run(t, dir, nil, "", "import", "data/hwlab.db").ended(t, 1, `no export`)
-	run(t, dir, nil, "", "verify").ended(t, 0, `verified 6 conversations`)
+
+	// As ChatGPT and Claude hand it out.
+	text, err := os.ReadFile(filepath.Join(samples, "claude.json"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	file, err := os.Create(filepath.Join(dir, "data.zip"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer file.Close()
+	w := zip.NewWriter(file)
+	for name, text := range map[string]string{"users.json": "[]", "conversations.json": strings.ReplaceAll(string(text), "0b0b0b0b-", "0c0c0c0c-")} {
+		if entry, err := w.Create(name); err != nil {
+			t.Fatal(err)
+		} else if _, err := entry.Write([]byte(text)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := w.Close(); err != nil {
+		t.Fatal(err)
+	}
+	run(t, dir, nil, "", "import", "data.zip").ended(t, 0, `imported 1 conversation`)
+	run(t, dir, nil, "", "import", "data.zip").ended(t, 0, `imported 0 .*1 were there already`)
+	run(t, dir, nil, "PK\x03\x04", "import", "-").ended(t, 1, `give its name`)
+	run(t, dir, nil, "", "verify").ended(t, 0, `verified 8 conversations`)
 }
 
 // Of a file that is damaged half-way what is whole is taken, whatever wrote it, and the rest is named by its place.

@@ -2,6 +2,7 @@ package archive
 
 import (
 	"bufio"
+	"bytes"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -19,7 +20,13 @@ func detect(in io.Reader) (origin, error) {
 	if err != nil && err != io.EOF {
 		return nil, err
 	}
+	if bytes.HasPrefix(start, []byte(ZIPMagic)) {
+		return nil, errors.New("a ZIP file is read from its end: give its name instead of what is in it")
+	}
 	if string(start) != `{"archive"` {
+		if isSessions(r) {
+			return &sessions{lines: l}, nil
+		}
 		return newDocument(r)
 	}
 	text, err := l.read()

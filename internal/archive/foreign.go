@@ -134,6 +134,20 @@ func (c foreign) rows() ([]store.ArchiveRow, error) {
 	return slices.Concat([]store.ArchiveRow{{Conversation: &conversation}}, messages, responses), nil
 }
 
+// give gives the conversation's rows to f.
+func (c foreign) give(f func(store.ArchiveRow) error) error {
+	rows, err := c.rows()
+	if err != nil {
+		return err
+	}
+	for _, row := range rows {
+		if err := f(row); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
 // rows are the messages of a node and, of an answer, the reply it was.
 func (n node) rows(c foreign, seq int64, parent string, at time.Time) ([]store.ArchivedMessage, *store.ArchivedResponse, error) {
 	m := store.ArchivedMessage{ID: madeID(c.source, c.id, n.id), Seq: seq, ParentID: parent, Role: n.role, Status: store.MessageCompleted, CreatedAt: at,
@@ -284,16 +298,7 @@ func (d *document) next(_ *encoder, f func(store.ArchiveRow) error) (string, err
 	if err != nil {
 		return place, bad("%v", err)
 	}
-	rows, err := c.rows()
-	if err != nil {
-		return place, err
-	}
-	for _, row := range rows {
-		if err := f(row); err != nil {
-			return place, err
-		}
-	}
-	return place, nil
+	return place, c.give(f)
 }
 
 // readForeign reads a conversation of whoever it is of.
@@ -303,6 +308,7 @@ func readForeign(text json.RawMessage) (foreign, error) {
 		Chat         json.RawMessage `json:"chat"`
 		Conv         json.RawMessage `json:"conv"`
 		ChatMessages json.RawMessage `json:"chat_messages"`
+		History      json.RawMessage
 	}
 	if err := json.Unmarshal(text, &is); err != nil {
 		return foreign{}, err
@@ -310,7 +316,7 @@ func readForeign(text json.RawMessage) (foreign, error) {
 	switch {
 	case is.Mapping != nil:
 		return readChatGPT(text)
-	case is.Chat != nil:
+	case is.Chat != nil, is.History != nil:
 		return readOpenWebUI(text)
 	case is.Conv != nil:
 		return readLlamaCpp(text)
@@ -335,6 +341,23 @@ func named(what, name string) store.Part {
 // filePart is a file whose text came with it.
 func filePart(name, text string) store.Part {
 	return store.Part{Type: store.PartInputText, Text: store.CleanText(name + ":\n" + fenced("", text))}
+}
+
+// called is a call of a tool, in words.
+func called(name, arguments string) string {
+	text := "[tool: " + name + "]"
+	if trimmed := strings.TrimSpace(arguments); trimmed != "" && trimmed != "{}" && trimmed != "null" {
+		text += "\n" + fenced("json", arguments)
+	}
+	return text
+}
+
+// joined is text and more, as paragraphs.
+func joined(text, more string) string {
+	if text == "" || more == "" {
+		return text + more
+	}
+	return text + "\n\n" + more
 }
 
 // roleOf is the role a message has here. What tools say becomes part of what the model says.

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"encoding/json"
 	"errors"
+	"html"
 	"slices"
 	"strings"
 	"time"
@@ -23,8 +24,9 @@ func readChatGPT(text []byte) (foreign, error) {
 			Thoughts    []struct{ Summary, Content string }
 		}
 		Metadata struct {
-			ModelSlug string `json:"model_slug"`
-			Hidden    bool   `json:"is_visually_hidden_from_conversation"`
+			ModelSlug   string `json:"model_slug"`
+			Hidden      bool   `json:"is_visually_hidden_from_conversation"`
+			Attachments []struct{ ID, Name string }
 		}
 	}
 	var c struct {
@@ -60,6 +62,7 @@ func readChatGPT(text []byte) (foreign, error) {
 		}
 		made := node{id: id, role: roleOf(m.Author.Role), at: seconds(m.CreateTime), model: m.Metadata.ModelSlug}
 		var texts []string
+		pointers := ""
 		for _, part := range m.Content.Parts {
 			var words string
 			var asset struct {
@@ -70,6 +73,7 @@ func readChatGPT(text []byte) (foreign, error) {
 			if json.Unmarshal(part, &words) == nil {
 				texts = append(texts, words)
 			} else if json.Unmarshal(part, &asset) == nil {
+				pointers += asset.Pointer + "\n"
 				switch {
 				case asset.Text != "":
 					texts = append(texts, asset.Text)
@@ -78,6 +82,11 @@ func readChatGPT(text []byte) (foreign, error) {
 				case asset.Pointer != "":
 					made.parts = append(made.parts, named(cmp.Or(asset.ContentType, "file"), asset.Pointer))
 				}
+			}
+		}
+		for _, a := range m.Metadata.Attachments { // of images a pointer says it already
+			if a.Name != "" && (a.ID == "" || !strings.Contains(pointers, a.ID)) {
+				made.parts = append(made.parts, named("file", a.Name))
 			}
 		}
 		switch m.Content.ContentType {
@@ -136,7 +145,7 @@ func readChatGPT(text []byte) (foreign, error) {
 	return f, nil
 }
 
-// readOpenWebUI reads a chat of Open WebUI's "Export chats".
+// readOpenWebUI reads a chat of Open WebUI's "Export chats", or what an export of old held of one: that chat itself.
 func readOpenWebUI(text []byte) (foreign, error) {
 	type message struct {
 		ID        string
@@ -145,11 +154,27 @@ func readOpenWebUI(text []byte) (foreign, error) {
 		Content   json.RawMessage
 		Model     string
 		Timestamp float64
-		Files     []struct{ Type, URL, Name string }
-		Usage     struct {
+		Files     []struct {
+			Type, URL, Name string
+			ContentType     string `json:"content_type"`
+			File            struct{ Data struct{ Content string } }
+		}
+		Usage struct {
 			Prompt     int64 `json:"prompt_tokens"`
 			Completion int64 `json:"completion_tokens"`
+			Input      int64 `json:"input_tokens"`
+			Output     int64 `json:"output_tokens"`
 		}
+	}
+	type chat struct {
+		ID, Title string
+		Models    []string
+		Timestamp float64
+		History   struct {
+			Messages  map[string]message
+			CurrentID string `json:"currentId"`
+		}
+		Messages []message
 	}
 	var c struct {
 		ID        string
@@ -158,19 +183,16 @@ func readOpenWebUI(text []byte) (foreign, error) {
 		UpdatedAt float64 `json:"updated_at"`
 		Archived  bool
 		Pinned    bool
-		Chat      struct {
-			ID, Title string
-			Models    []string
-			Timestamp float64
-			History   struct {
-				Messages  map[string]message
-				CurrentID string `json:"currentId"`
-			}
-			Messages []message
-		}
+		Chat      *chat
 	}
 	if err := json.Unmarshal(text, &c); err != nil {
 		return foreign{}, err
+	}
+	if c.Chat == nil {
+		c.Chat = &chat{}
+		if err := json.Unmarshal(text, c.Chat); err != nil {
+			return foreign{}, err
+		}
 	}
 	f := foreign{source: "open-webui", id: cmp.Or(c.ID, c.Chat.ID), title: cmp.Or(c.Title, c.Chat.Title), started: cmp.Or(seconds(c.CreatedAt), millis(c.Chat.Timestamp)),
 		updated: seconds(c.UpdatedAt), pinned: c.Pinned, archived: c.Archived, current: c.Chat.History.CurrentID}
@@ -214,19 +236,50 @@ func readOpenWebUI(text []byte) (foreign, error) {
 				}
 			}
 		}
+		if n.role == "assistant" {
+			n.reasoning, n.text = thoughts(n.text)
+		}
 		for _, file := range m.Files {
-			if file.Type == "image" {
+			switch {
+			case file.Type == "image" || strings.HasPrefix(file.ContentType, "image/"):
 				n.parts = append(n.parts, imagePart(file.URL, file.Name))
-			} else {
+			case file.File.Data.Content != "":
+				n.parts = append(n.parts, filePart(file.Name, file.File.Data.Content))
+			default:
 				n.parts = append(n.parts, named("file", cmp.Or(file.Name, file.URL)))
 			}
 		}
-		if m.Usage.Prompt+m.Usage.Completion > 0 {
-			n.usage = &store.Usage{InputTokens: m.Usage.Prompt, OutputTokens: m.Usage.Completion}
+		if u := (store.Usage{InputTokens: cmp.Or(m.Usage.Prompt, m.Usage.Input), OutputTokens: cmp.Or(m.Usage.Completion, m.Usage.Output)}); u != (store.Usage{}) {
+			n.usage = &u
 		}
 		f.nodes = append(f.nodes, n)
 	}
 	return f, nil
+}
+
+// thoughts takes what Open WebUI shows folded out of an answer: blocks of HTML that quote what the model thought.
+func thoughts(text string) (thought, rest string) {
+	const begin, end = `<details type="reasoning"`, "</details>"
+	for {
+		from := strings.Index(text, begin)
+		length := strings.Index(text[max(from, 0):], end)
+		if from < 0 || length < 0 || from > 0 && text[from-1] != '\n' {
+			return thought, rest + text
+		}
+		block := text[from : from+length]
+		rest, text = rest+text[:from], strings.TrimLeft(text[from+length+len(end):], "\n")
+		if _, after, is := strings.Cut(block, "</summary>"); is {
+			block = after
+		} else if _, after, is = strings.Cut(block, ">"); is {
+			block = after
+		}
+		var lines []string
+		for line := range strings.Lines(strings.Trim(html.UnescapeString(block), "\n")) {
+			line = strings.TrimPrefix(line, ">")
+			lines = append(lines, strings.TrimPrefix(line, " "))
+		}
+		thought = strings.TrimPrefix(thought+"\n\n"+strings.Join(lines, ""), "\n\n")
+	}
 }
 
 // loose is an id that is written as text or as a number.
@@ -255,6 +308,7 @@ func readLlamaCpp(text []byte) (foreign, error) {
 			ID, Parent                                             loose
 			Type, Role, Content, Model, Thinking, ReasoningContent string
 			Timestamp                                              float64
+			ToolCalls                                              json.RawMessage // a list, or its text
 			Extra                                                  []struct{ Type, Name, Content, Base64URL string }
 			Timings                                                struct {
 				Prompt    int64 `json:"prompt_n"`
@@ -275,6 +329,24 @@ func readLlamaCpp(text []byte) (foreign, error) {
 		}
 		n := node{id: string(m.ID), parent: string(m.Parent), role: roleOf(m.Role), text: m.Content, model: m.Model, at: millis(m.Timestamp),
 			reasoning: cmp.Or(m.ReasoningContent, m.Thinking)}
+		calls, text := m.ToolCalls, ""
+		if json.Unmarshal(calls, &text) == nil {
+			calls = []byte(text)
+		}
+		var list []struct {
+			Function struct{ Name, Arguments string }
+		}
+		if len(calls) > 0 {
+			if err := json.Unmarshal(calls, &list); err != nil {
+				return f, err
+			}
+		}
+		for _, call := range list {
+			n.text = joined(n.text, called(call.Function.Name, call.Function.Arguments))
+		}
+		if m.Role == "tool" {
+			n.text = fenced("", m.Content)
+		}
 		for _, e := range m.Extra {
 			switch {
 			case e.Base64URL != "":
@@ -304,8 +376,11 @@ func readClaude(text []byte) (foreign, error) {
 			UUID, Sender, Text string
 			Parent             string    `json:"parent_message_uuid"`
 			CreatedAt          time.Time `json:"created_at"`
-			Content            []struct{ Type, Text, Thinking, Name string }
-			Attachments        []struct {
+			Content            []struct {
+				Type, Text, Thinking, Name string
+				Input, Content             json.RawMessage
+			}
+			Attachments []struct {
 				Name string `json:"file_name"`
 				Text string `json:"extracted_content"`
 			}
@@ -333,7 +408,18 @@ func readClaude(text []byte) (foreign, error) {
 			case "thinking":
 				n.reasoning = strings.TrimSpace(n.reasoning + "\n\n" + b.Thinking)
 			case "tool_use":
-				texts = append(texts, "[tool: "+b.Name+"]")
+				texts = append(texts, called(b.Name, string(b.Input)))
+			case "tool_result":
+				var said []struct{ Text string }
+				text := ""
+				if json.Unmarshal(b.Content, &text) != nil && json.Unmarshal(b.Content, &said) == nil {
+					for _, s := range said {
+						text = joined(text, s.Text)
+					}
+				}
+				if text != "" {
+					texts = append(texts, fenced("", text))
+				}
 			}
 		}
 		if n.text = strings.Join(texts, "\n\n"); n.text == "" {

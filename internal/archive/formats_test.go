@@ -3,6 +3,8 @@
 package archive_test
 
 import (
+	"archive/zip"
+	"bytes"
 	"database/sql"
 	"errors"
 	"fmt"
@@ -75,14 +77,15 @@ var formats = []struct {
 		`  00:23:20.125 user: "the question"`,
 		`  00:23:21 assistant: "" by o3{"type":"reasoning","parts":[{"type":"summary_text","text":"Ports\nIt is a switch."}]}`,
 		`  00:23:22 assistant: "the first answer" by gpt-4o`,
-		`  00:25:00 user: "the question, edited" after the beginning{"type":"message","role":"user","content":[{"type":"input_text","text":"the question, edited"},{"type":"input_text","text":"[image: sediment://file_01]"}]}`,
+		`  00:25:00 user: "the question, edited" after the beginning{"type":"message","role":"user","content":[{"type":"input_text","text":"the question, edited"},{"type":"input_text","text":"[image: sediment://file_01]"},{"type":"input_text","text":"[file: ports.csv]"}]}`,
 		`  00:25:01.25 assistant: "the second answer" by o3`,
 	}},
 	{"open-webui.json", []string{
 		`Disks, llama3.2:3b, 2024-10-27T03:33:20Z to 2024-10-27T03:38:20Z, pinned true, archived false, {"source":"open-webui","source_id":"c1"}`,
-		`  03:33:21 user: "which disk?"{"type":"message","role":"user","content":[{"type":"input_text","text":"which disk?"},{"type":"input_image","image_url":"data:image/png;base64,AAAA"}]}`,
+		`  03:33:21 user: "which disk?"{"type":"message","role":"user","content":[{"type":"input_text","text":"which disk?"},{"type":"input_image","image_url":"data:image/png;base64,AAAA"},{"type":"input_text","text":"smart.txt:\n` + "```\\nsdb: old\\n```" + `"}]}`,
 		`  03:33:22 assistant: "sda" by llama3.2:3b{"input_tokens":11,"cached_tokens":0,"output_tokens":3,"reasoning_tokens":0}`,
-		`  03:33:23 assistant: "sdb" after 1 by qwen3:8b`,
+		`  03:33:23 assistant: "" after 1 by qwen3:8b{"type":"reasoning","parts":[{"type":"summary_text","text":"sda \u003c sdb\nby age"}]}`,
+		`  03:33:23 assistant: "sdb" by qwen3:8b`,
 	}},
 	{"llama.cpp.json", []string{
 		`Fans, , 2025-06-04T01:20:01Z to 2025-06-04T01:20:09Z, pinned false, archived false, {"source":"llama.cpp","source_id":"conv-1749000000000"}`,
@@ -91,11 +94,19 @@ var formats = []struct {
 		`  01:20:02 assistant: "dust" by gemma{"input_tokens":20,"cached_tokens":0,"output_tokens":2,"reasoning_tokens":0}`,
 		`  01:20:03 assistant: "a bearing" after 1 by `,
 	}},
+	{"llama.cpp.jsonl", []string{
+		`Fans again, , 2026-01-21T12:53:21Z to 2026-01-21T12:53:29Z, pinned false, archived false, {"source":"llama.cpp","source_id":"5b0c0001-0000-4000-8000-000000000001"}`,
+		`  12:53:21 user: "how fast is it?"{"type":"message","role":"user","content":[{"type":"input_text","text":"how fast is it?"},{"type":"input_image","image_url":"data:image/png;base64,AAAA"},{"type":"input_text","text":"fan.pdf:\n` + "```\\nmax 9000\\n```" + `"}]}`,
+		`  12:53:22 assistant: "" by qwen3{"type":"reasoning","parts":[{"type":"summary_text","text":"ask the sensor"}]}`,
+		`  12:53:22 assistant: "[tool: sensors]\n` + "```json\\n{\\\"chip\\\":\\\"nct\\\"}\\n```" + `" by qwen3`,
+		`  12:53:23 assistant: "` + "```\\nfan1: 8900 RPM\\n```" + `" by `,
+		`  12:53:24 assistant: "8900" by qwen3{"input_tokens":40,"cached_tokens":0,"output_tokens":4,"reasoning_tokens":0}`,
+	}},
 	{"claude.json", []string{
 		`Backups, , 2025-01-02T03:04:05.123456Z to 2025-01-02T03:05:00Z, pinned false, archived false, {"source":"claude","source_id":"0b0b0b0b-0000-4000-8000-000000000001"}`,
 		`  03:04:05.123456 user: "how often?"{"type":"message","role":"user","content":[{"type":"input_text","text":"how often?"},{"type":"input_text","text":"cron.txt:\n` + "```\\n0 3 * * *\\n```" + `"},{"type":"input_text","text":"[file: disk.png]"}]}`,
 		`  03:04:09.000001 assistant: "" by {"type":"reasoning","parts":[{"type":"summary_text","text":"cron says three"}]}`,
-		`  03:04:09.000001 assistant: "daily" by `,
+		`  03:04:09.000001 assistant: "[tool: web_search]\n` + "```json\\n{\\\"query\\\": \\\"cron\\\"}\\n```\\n\\n```\\ncrontab(5)\\n```\\n\\n" + `daily" by `,
 	}},
 }
 
@@ -157,43 +168,207 @@ func TestADamagedForeignExport(t *testing.T) {
 	}
 }
 
-func TestLLMLog(t *testing.T) {
-	path := filepath.Join(t.TempDir(), "logs.db")
+// llmLog makes a log of llm of a sample.
+func llmLog(t *testing.T, name string) (path string) {
+	path = filepath.Join(t.TempDir(), "logs.db")
 	db, err := sql.Open("sqlite", path)
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := db.ExecContext(t.Context(), sample(t, "llm.sql")); err != nil {
+	defer db.Close()
+	if _, err := db.ExecContext(t.Context(), sample(t, name)); err != nil {
 		t.Fatal(err)
 	}
-	db.Close()
-	to := testrecord.SQLite(t)
+	return path
+}
+
+func importLLM(t *testing.T, to archive.Record, path string) (archive.Result, problems, error) {
 	var p problems
-	r, err := archive.ImportLLM(t.Context(), to, path, p.options())
-	if err != nil || r.Added != 2 {
-		t.Fatalf("%+v, %v, %q", r, err, p)
+	r, err := archive.ImportLLM(t.Context(), to, path, func(read, all int64) {
+		if read < 1 || read > all {
+			t.Errorf("%d of %d are read", read, all)
+		}
+	}, p.options())
+	return r, p, err
+}
+
+func TestLLMLog(t *testing.T) {
+	for name, want := range map[string][]string{
+		"llm.sql": {
+			`names for a server, gpt-4o-mini, 2025-05-14T16:25:01.123456Z to 2025-05-14T16:26:01Z, pinned false, archived false, {"source":"llm","source_id":"01h0"}`,
+			`  16:25:01.123456 system: "be short"`,
+			`  16:25:01.123456 user: "a name?"`,
+			`  16:25:01.123456 assistant: "otter" by gpt-4o-mini{"input_tokens":9,"cached_tokens":0,"output_tokens":2,"reasoning_tokens":0}`,
+			`  16:26:01 user: "another?"`,
+			`  16:26:01 assistant: "heron" by gpt-4o`,
+			`, gpt-4o, 2025-05-15T00:00:00Z to 2025-05-16T00:00:05Z, pinned false, archived false, {"source":"llm","source_id":"01h3"}`,
+			`  00:00:00 user: "alone"`,
+			`  00:00:00 assistant: "yes" by gpt-4o`,
+			`  00:00:00 system: "be kind"`,
+			`  00:00:00 user: "temp 90\nwhat is wrong?"{"type":"message","role":"user","content":[{"type":"input_text","text":"temp 90\nwhat is wrong?"},{"type":"input_image","image_url":"data:image/png;base64,iVBORw=="},{"type":"input_text","text":"[file: /tmp/noise.wav]"}]}`,
+			`  00:00:00 assistant: "[tool: sensors]\n` + "```json\\n{\\\"chip\\\": \\\"nct\\\"}\\n```" + `" by gpt-4o`,
+			`  00:00:05 assistant: "` + "```\\n0 RPM\\n```" + `" by gpt-4o`,
+			`  00:00:05 assistant: "" by gpt-4o{"type":"reasoning","parts":[{"type":"summary_text","text":"it is hot"}]}`,
+			`  00:00:05 assistant: "the fan" by gpt-4o`,
+		},
+		"llm-0.32.sql": {
+			`a bird, gpt-4o, 2026-07-01T10:00:00Z to 2026-08-01T10:00:00Z, pinned false, archived false, {"source":"llm","source_id":"01k0"}`,
+			`  10:00:00 user: "a bird?"`,
+			`  10:00:00 assistant: "a heron" by gpt-4o{"input_tokens":5,"cached_tokens":0,"output_tokens":2,"reasoning_tokens":0}`,
+			`  10:00:00 user: "and another?"`,
+			`  10:00:00 assistant: "a grebe" by gpt-5{"input_tokens":9,"cached_tokens":0,"output_tokens":3,"reasoning_tokens":0}`,
+			`a bird, too, gpt-5, 2026-08-02T10:00:00Z to 2026-08-02T10:00:09Z, pinned false, archived false, {"source":"llm","source_id":"01k5"}`,
+			`  10:00:00 user: "a bird?"`,
+			`  10:00:00 assistant: "a heron" by gpt-5`,
+			`  10:00:00 system: "be short"`,
+			`  10:00:00 user: "herons eat fish\nhow many?"{"type":"message","role":"user","content":[{"type":"input_text","text":"herons eat fish\nhow many?"},{"type":"input_image","image_url":"https://lab.test/heron.jpg"}]}`,
+			`  10:00:00 assistant: "" by gpt-5{"input_tokens":20,"cached_tokens":0,"output_tokens":4,"reasoning_tokens":0}{"type":"reasoning","parts":[{"type":"summary_text","text":"count them"}]}`,
+			`  10:00:00 assistant: "[tool: count]\n` + "```json\\n{\\\"what\\\": \\\"fish\\\"}\\n```" + `" by gpt-5{"input_tokens":20,"cached_tokens":0,"output_tokens":4,"reasoning_tokens":0}`,
+			`  10:00:09 assistant: "` + "```\\n3\\n```" + `" by gpt-5`,
+			`  10:00:09 assistant: "three" by gpt-5`,
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			path, to := llmLog(t, name), testrecord.SQLite(t)
+			if r, p, err := importLLM(t, to, path); err != nil || r.Added != 2 {
+				t.Fatalf("%+v, %v, %q", r, err, p)
+			}
+			got := told(t, to)
+			// The conversations' ids have no order that means anything.
+			if second := slices.IndexFunc(got[1:], func(line string) bool { return !strings.HasPrefix(line, " ") }) + 1; got[0] != want[0] {
+				got = slices.Concat(got[second:], got[:second])
+			}
+			if !slices.Equal(got, want) {
+				t.Errorf("got\n%s\nwant\n%s", strings.Join(got, "\n"), strings.Join(want, "\n"))
+			}
+			if r, _, err := importLLM(t, to, path); err != nil || r.Same != 2 {
+				t.Errorf("the second time: %+v, %v", r, err)
+			}
+			if _, err := archive.Verify(t.Context(), to.(archive.Verifiable), nil, func(p string) { t.Error(p) }, func(archive.Counts) {}); err != nil {
+				t.Error(err)
+			}
+		})
 	}
-	want := []string{
-		`names for a server, gpt-4o-mini, 2025-05-14T16:25:01.123456Z to 2025-05-14T16:26:01Z, pinned false, archived false, {"source":"llm","source_id":"01h0"}`,
-		`  16:25:01.123456 system: "be short"`,
-		`  16:25:01.123456 user: "a name?"`,
-		`  16:25:01.123456 assistant: "otter" by gpt-4o-mini{"input_tokens":9,"cached_tokens":0,"output_tokens":2,"reasoning_tokens":0}`,
-		`  16:26:01 user: "another?"`,
-		`  16:26:01 assistant: "heron" by gpt-4o`,
-		`, gpt-4o, 2025-05-15T00:00:00Z to 2025-05-15T00:00:00Z, pinned false, archived false, {"source":"llm","source_id":"01h3"}`,
-		`  00:00:00 user: "alone"`,
-		`  00:00:00 assistant: "yes" by gpt-4o`,
-	}
-	got := told(t, to)
-	slices.Sort(got)
-	slices.Sort(want) // the conversations' ids have no order that means anything
-	if !slices.Equal(got, want) {
-		t.Errorf("got\n%s\nwant\n%s", strings.Join(got, "\n"), strings.Join(want, "\n"))
-	}
-	if r, err := archive.ImportLLM(t.Context(), to, path, p.options()); err != nil || r.Same != 2 {
-		t.Errorf("the second time: %+v, %v", r, err)
-	}
-	if _, err := archive.ImportLLM(t.Context(), to, to.Info().Detail, p.options()); err == nil {
+	to := testrecord.SQLite(t)
+	if _, _, err := importLLM(t, to, to.Info().Detail); err == nil {
 		t.Error("another program's file was read")
+	}
+}
+
+// An answer whose pages are damaged is named; all others are taken.
+func TestADamagedLLMLog(t *testing.T) {
+	path := llmLog(t, "llm.sql")
+	db, err := sql.Open("sqlite", path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, statement := range []string{`UPDATE responses SET response = '~~~mark~~~' || hex(zeroblob(20000)) WHERE id = '01h1'`, `PRAGMA wal_checkpoint(TRUNCATE)`} {
+		if _, err := db.ExecContext(t.Context(), statement); err != nil {
+			t.Fatal(err)
+		}
+	}
+	db.Close()
+	file, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	// What a row holds of a long text ends with the number of the page where it goes on.
+	at := bytes.Index(file, []byte("~~~mark~~~"))
+	for strings.IndexByte("~mark0", file[at]) >= 0 {
+		at++
+	}
+	copy(file[at:], "\x7f\xff\xff\xff")
+	if err := os.WriteFile(path, file, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	to := testrecord.SQLite(t)
+	r, p, err := importLLM(t, to, path)
+	if !errors.Is(err, archive.ErrNotWhole) || r.Added != 2 || len(p) != 1 || !strings.HasPrefix(p[0], "the log: answer 01h1: ") {
+		t.Errorf("%+v, %v, %q", r, err, p)
+	}
+}
+
+// A download of llama.cpp's page that is damaged: a conversation is taken whole or named by its line.
+func TestDamagedSessions(t *testing.T) {
+	one := strings.TrimSpace(sample(t, "llama.cpp.jsonl")) + "\n"
+	other := strings.ReplaceAll(one, "5b0c0001-", "5b0c0002-")
+	lines := strings.SplitAfter(one, "\n")
+	for name, c := range map[string]struct {
+		text  string
+		added int
+		said  string
+	}{
+		"cut in the second":       {one + other[:len(other)/2], 1, "line 7: line 10 is damaged"},
+		"a line that is not JSON": {strings.Replace(one, `"role":"tool"`, `"role":tool"`, 1) + other, 1, "line 1: line 5 is damaged"},
+		"a message of no role":    {strings.Replace(one, `"content":"8900"`, `"content":{}`, 1) + other, 1, "line 1: "},
+		"no conversation at all":  {lines[0] + other + `{"type":"session"}`, 1, "line 8: it has no id"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			to := testrecord.SQLite(t)
+			r, p, err := importText(to, c.text)
+			if !errors.Is(err, archive.ErrNotWhole) || r.Added < c.added || len(p) != 1 || !strings.HasPrefix(p[0], c.said) {
+				t.Errorf("%+v, %v, %q", r, err, p)
+			}
+		})
+	}
+}
+
+// zipped is a ZIP file of files, each its name and what it holds.
+func zipped(t *testing.T, files ...[2]string) []byte {
+	var out bytes.Buffer
+	w := zip.NewWriter(&out)
+	for _, f := range files {
+		entry, err := w.CreateHeader(&zip.FileHeader{Name: f[0]}) // not compressed, so that a test can find what to damage
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := entry.Write([]byte(f[1])); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := w.Close(); err != nil {
+		t.Fatal(err)
+	}
+	return out.Bytes()
+}
+
+func importZIP(t *testing.T, to archive.Record, file []byte) (archive.Result, problems, error) {
+	var p problems
+	z, err := archive.OpenZIP(bytes.NewReader(file), int64(len(file)))
+	if err != nil {
+		return archive.Result{}, p, err
+	}
+	var read int64
+	r, err := archive.ImportZIP(t.Context(), to, z, func(n int) { read += int64(n) }, p.options())
+	if len(p) == 0 && read != z.Size() {
+		t.Errorf("%d bytes of %d were read", read, z.Size())
+	}
+	return r, p, err
+}
+
+func TestZIPFiles(t *testing.T) {
+	jsonl := sample(t, "llama.cpp.jsonl")
+	whole := zipped(t, [2]string{"user.json", "{}"}, [2]string{"x/conversations.json", sample(t, "claude.json")}, [2]string{"conversations-000.json", sample(t, "chatgpt.json")},
+		[2]string{"2026_conv_5b0c0001_fans.jsonl", jsonl}, [2]string{"2026_conv_5b0c0002_fans.jsonl", strings.ReplaceAll(jsonl, "5b0c0001-", "5b0c0002-")})
+	to := testrecord.SQLite(t)
+	if r, p, err := importZIP(t, to, whole); err != nil || r.Added != 4 {
+		t.Errorf("%+v, %v, %q", r, err, p)
+	}
+	if r, p, err := importZIP(t, to, whole); err != nil || r.Same != 4 || r.Added != 0 {
+		t.Errorf("the second time: %+v, %v, %q", r, err, p)
+	}
+	damaged := bytes.Replace(whole, []byte(`"the first answer"`), []byte(`"the worst answer"`), 1)
+	r, p, err := importZIP(t, testrecord.SQLite(t), damaged)
+	if !errors.Is(err, archive.ErrNotWhole) || r.Added < 3 || len(p) != 1 || !strings.HasPrefix(p[0], "conversations-000.json: ") || !strings.Contains(p[0], "checksum") {
+		t.Errorf("damaged: %+v, %v, %q", r, err, p)
+	}
+	if _, _, err := importZIP(t, to, whole[:len(whole)/2]); err == nil || !strings.Contains(err.Error(), "no end") {
+		t.Errorf("half of it: %v", err)
+	}
+	if _, _, err := importZIP(t, to, zipped(t, [2]string{"holiday.jpg", "x"})); err == nil || !strings.Contains(err.Error(), "no export") {
+		t.Errorf("another: %v", err)
+	}
+	if _, _, err := importText(to, string(whole)); err == nil || !strings.Contains(err.Error(), "give its name") {
+		t.Errorf("as a stream: %v", err)
 	}
 }
