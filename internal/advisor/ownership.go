@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"time"
 
+	"golang.org/x/sync/errgroup"
+
 	"git.georgsen.dk/hwlab/internal/store"
 )
 
@@ -16,6 +18,8 @@ import (
 const (
 	watchEvery = 100 * time.Millisecond // how long it takes to see that a reply is unwanted
 	keepKeys   = 48 * time.Hour         // how long a retry gets the response of the first try
+
+	settleAtOnce = 8 // replies of a dead server: it may have written thousands, and each is a transaction
 )
 
 // join begins a session: the server's row is this process's from here, and what the row's last owner left is settled.
@@ -42,15 +46,20 @@ func (a *Advisor) settle(ctx context.Context, fence store.Fence, serverID string
 	if err != nil {
 		return err
 	}
+	group, ctx := errgroup.WithContext(ctx)
+	group.SetLimit(settleAtOnce)
 	for _, r := range left {
-		_, err := a.Record.FinishResponse(ctx, store.Finish{Fence: fence, ConversationID: r.ConversationID, ResponseID: r.ID,
-			Status: store.ResponseIncomplete, IncompleteReason: ReasonInterrupted})
-		if err != nil && !errors.Is(err, store.ErrNotFound) {
-			return fmt.Errorf("advisor: settle an interrupted reply: %w", err)
-		}
-		a.Log.Info("settled a reply whose server had stopped", "response", r.ID, "server", serverID)
+		group.Go(func() error {
+			_, err := a.Record.FinishResponse(ctx, store.Finish{Fence: fence, ConversationID: r.ConversationID, ResponseID: r.ID,
+				Status: store.ResponseIncomplete, IncompleteReason: ReasonInterrupted})
+			if err != nil && !errors.Is(err, store.ErrNotFound) {
+				return fmt.Errorf("advisor: settle an interrupted reply: %w", err)
+			}
+			a.Log.Info("settled a reply whose server had stopped", "response", r.ID, "server", serverID)
+			return nil
+		})
 	}
-	return nil
+	return group.Wait()
 }
 
 // live shows that this server lives, and joins anew after another has taken over.

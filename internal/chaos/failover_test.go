@@ -144,7 +144,10 @@ func TestFailover(t *testing.T) {
 		must(t, primary.Kill())
 		<-time.After(time.Second)
 		execute(t, standby.URL(), `SELECT pg_promote()`)
-		t.Logf("writing again %v after the promotion", w.until(t).Round(time.Millisecond))
+		again := w.until(t)
+		if t.Logf("writing again %v after the promotion", again.Round(time.Millisecond)); again > 2*time.Second {
+			t.Error("that is too long")
+		}
 		for _, r := range replies {
 			r.completes(t, 30*time.Second)
 		}
