@@ -1,14 +1,10 @@
 package main
 
 import (
-	"database/sql"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
-
-	"github.com/jackc/pgx/v5"
-
-	"git.georgsen.dk/hwlab/internal/testpg"
 )
 
 func TestBackup(t *testing.T) {
@@ -33,7 +29,7 @@ func TestBackup(t *testing.T) {
 	run(t, dir, []string{"HWLAB_DATABASE_URL=postgres://h/d"}, "", "backup", "x.db").ended(t, 1, `pg_dump`)
 }
 
-// harm is SQL that breaks a record, in both engines, and what verify says of it.
+// harm is SQL that breaks a record, and what verify says of it. Where PostgreSQL needs other SQL, it follows "--" on a line.
 var harm = []struct{ name, sql, said string }{
 	{"a message gone", `DELETE FROM messages WHERE seq = 2`, `it has 1 messages and says 2`},
 	{"the last place empty", `DELETE FROM messages WHERE seq = 2`, `nothing stands at 2`},
@@ -50,51 +46,55 @@ var harm = []struct{ name, sql, said string }{
 	{"a log that does not fit", `INSERT INTO responses (id, conversation_id, seq, status, model, request, server_id, created_at, ended_at, log)
 		SELECT '00000000-0000-7000-8000-000000000002', id, 2, 'completed', 'm', '{}', '00000000-0000-7000-8000-000000000003', started_at, started_at, 'i p 9 P I' FROM conversations LIMIT 1`,
 		`does not fit its text`},
+	{"a text that is not what its log says", `UPDATE messages SET content = 'the other' WHERE seq = 2;` + withReply("i p 5 P I"), `message \S+ says something else`},
+	{"a log that is lost", withReply(""), `it has 0 items of 1`},
+	{"another text", `UPDATE messages SET content = 'it was another text altogether' WHERE seq = 2`, `cannot be found by its words`},
+	{"a word not listed", `DELETE FROM search_words`, `message \S+ cannot be found by its words\n(.*\n)*.*its title cannot be found by its words`},
+	{"text of no reply", `INSERT INTO response_deltas (response_id, conversation_id, n, kind, item, part, text)
+		SELECT '00000000-0000-7000-8000-000000000002', id, 0, 'text', 0, 0, 'x' FROM conversations LIMIT 1`,
+		`^reply 00000000-0000-7000-8000-000000000002, which is not being written, has text`},
+	{"words not indexed", "INSERT INTO search_index (search_index) VALUES ('delete-all')\n--\nDELETE FROM search_index", `cannot be found by its words`},
+	{"a title not indexed", "DELETE FROM search_titles\n--\nDELETE FROM search_index WHERE message_id = conversation_id", `: its title cannot be found by its words\n$`},
+	{"a conversation gone", "DELETE FROM conversations\n--\nSET session_replication_role = replica; DELETE FROM conversations",
+		`^message \S+ is of conversation \S+, which is not there\nmessage \S+ is of conversation \S+, which is not there\n$`},
+}
+
+// withReply makes the second message what a reply with a log has said.
+func withReply(log string) string {
+	return `INSERT INTO responses (id, conversation_id, seq, status, model, request, server_id, created_at, ended_at, log)
+		SELECT '00000000-0000-7000-8000-000000000002', id, 2, 'completed', 'm', '{}', '00000000-0000-7000-8000-000000000003', started_at, started_at, '` + log + `' FROM conversations;
+		UPDATE messages SET response_id = '00000000-0000-7000-8000-000000000002' WHERE seq = 2`
 }
 
 func TestVerify(t *testing.T) {
 	base := t.TempDir()
 	fill(t, base, 1)
 	all := run(t, base, nil, "", "export")
-	for _, h := range append(harm, struct{ name, sql, said string }{"words not indexed", "", `cannot be found by its words`}) {
+	for _, h := range harm {
 		t.Run(h.name, func(t *testing.T) {
-			dir := t.TempDir()
-			dsn := testpg.Schema(t, testpg.URL(t))
-			engines := map[string][]string{"sqlite": nil, "postgres": {"HWLAB_DATABASE_URL=" + dsn}}
-			for engine, settings := range engines {
+			eachEngine(t, func(t *testing.T, settings ...string) {
+				dir := t.TempDir()
 				run(t, dir, settings, all.out, "import", "-").ended(t, 0, `imported 1`)
 				run(t, dir, settings, "", "verify").ended(t, 0, `verified 1 conversation with 2 messages`)
-				if engine == "sqlite" {
-					query := h.sql
-					if query == "" {
-						query = `INSERT INTO search_index (search_index) VALUES ('delete-all')`
-					}
-					db, err := sql.Open("sqlite", filepath.Join(dir, "data", "hwlab.db"))
-					if err != nil {
-						t.Fatal(err)
-					}
-					_, err = db.ExecContext(t.Context(), query)
-					if err != nil {
-						t.Fatal(err)
-					}
-					db.Close()
-				} else {
-					query := h.sql
-					if query == "" {
-						query = `DELETE FROM search_index`
-					}
-					conn, err := pgx.Connect(t.Context(), dsn)
-					if err != nil {
-						t.Fatal(err)
-					}
-					if _, err := conn.Exec(t.Context(), query); err != nil {
-						t.Fatal(err)
-					}
-					conn.Close(t.Context())
+				query, postgres, other := strings.Cut(h.sql, "\n--\n")
+				if other && len(settings) > 0 {
+					query = postgres
 				}
+				db, _ := recordOf(t, dir, settings)
+				conn, err := db.Conn(t.Context())
+				if err != nil {
+					t.Fatal(err)
+				}
+				for statement := range strings.SplitSeq(query, ";") {
+					if _, err := conn.ExecContext(t.Context(), statement); err != nil {
+						t.Fatal(err)
+					}
+				}
+				conn.Close()
+				db.Close()
 				r := run(t, dir, settings, "", "verify").ended(t, 1, `problem`)
 				(ran{err: r.out, code: r.code}).ended(t, 1, h.said)
-			}
+			})
 		})
 	}
 }

@@ -5,7 +5,9 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"reflect"
 	"slices"
+	"time"
 
 	"git.georgsen.dk/hwlab/internal/store"
 )
@@ -15,11 +17,12 @@ type Verifiable interface {
 	Source
 	Summary(ctx context.Context, id string) (store.ConversationSummary, error)
 	Unindexed(ctx context.Context, limit int) ([]store.Message, error)
+	Leftovers(ctx context.Context, limit int) ([]string, error)
 }
 
 // Verify looks through a record: the order of every conversation and its counts, that branches begin at messages that are there,
-// that replies are settled unless alive says that those who write are there, that their logs fit their text, and that every
-// message can be found. It tells problem what is wrong, and returns what it looked at.
+// that replies are settled unless alive says that those who write are there, that their logs fit their text, that every message and
+// title can be found, and that nothing is left of what was deleted. It tells problem what is wrong, and returns what it looked at.
 func Verify(ctx context.Context, r Verifiable, alive func() (bool, error), problem func(string), progress func(Counts)) (Counts, error) {
 	var n Counts
 	for id, err := range ids(ctx, r) {
@@ -57,10 +60,35 @@ func Verify(ctx context.Context, r Verifiable, alive func() (bool, error), probl
 		return n, err
 	}
 	for _, m := range lost {
-		problem(fmt.Sprintf("conversation %s: message %s cannot be found by its words", m.ConversationID, m.ID))
+		what := "message " + m.ID
+		if m.ID == "" {
+			what = "its title"
+		}
+		problem(fmt.Sprintf("conversation %s: %s cannot be found by its words", m.ConversationID, what))
 	}
 	if len(lost) == most {
 		problem("there may be more messages that cannot be found")
+	}
+	left, err := r.Leftovers(ctx, most)
+	if err != nil || len(left) == 0 {
+		return n, err
+	}
+	select {
+	case <-time.After(time.Second): // a server that is at it has done it by then
+	case <-ctx.Done():
+		return n, ctx.Err()
+	}
+	still, err := r.Leftovers(ctx, most)
+	if err != nil {
+		return n, err
+	}
+	for _, text := range still {
+		if slices.Contains(left, text) {
+			problem(text)
+		}
+	}
+	if len(still) == most {
+		problem("there may be more of them")
 	}
 	return n, nil
 }
@@ -150,10 +178,43 @@ func (v *verifier) row(r store.ArchiveRow) error {
 				v.problem(fmt.Sprintf("message %s of reply %s is not where the reply is", m.ID, p.ID))
 			}
 		}
-		if _, err := store.Unfold(p.ID, v.outputs[p.ID], p.Log); err != nil {
+		if err := fits(p, v.outputs[p.ID]); err != nil {
 			v.problem(fmt.Sprintf("the log of reply %s does not fit its text: %v", p.ID, err))
 		}
 		delete(v.outputs, p.ID)
+	}
+	return nil
+}
+
+// fits reports what is wrong with the log of a reply: what it folds to again is what the reply says, but for what was deleted.
+func fits(p *store.ArchivedResponse, outputs []store.Message) error {
+	log, err := store.Unfold(p.ID, outputs, p.Log)
+	if err != nil {
+		return err
+	}
+	folded, _, err := store.Fold(log)
+	if err != nil {
+		return err
+	}
+	if len(folded) != len(outputs) {
+		return fmt.Errorf("it has %d items of %d", len(folded), len(outputs))
+	}
+	for i, m := range outputs {
+		if m.Status == store.MessageDeleted {
+			continue
+		}
+		f := folded[i]
+		is, err := m.Typed()
+		if err != nil {
+			return err
+		}
+		says, err := store.Message{ID: f.ID, Role: f.Role, Content: f.Content, Item: f.Item}.Typed()
+		if err != nil {
+			return err
+		}
+		if f.Content != m.Content || !reflect.DeepEqual(is, says) {
+			return fmt.Errorf("message %s says something else", m.ID)
+		}
 	}
 	return nil
 }
