@@ -13,7 +13,7 @@ import (
 )
 
 func TestStore(t *testing.T) {
-	storetest.Run(t, storetest.Engine{Open: openForSuite, Foreign: foreignInsert, Leftovers: leftovers, SetTimes: setTimes})
+	storetest.Run(t, storetest.Engine{Open: openForSuite, Alone: true, Foreign: foreignInsert, Leftovers: leftovers, SetTimes: setTimes})
 }
 
 // suiteStore is a store with a connection beside it, as another program has one.

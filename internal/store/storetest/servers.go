@@ -238,6 +238,7 @@ func conversationOnce(t *testing.T, r *record) {
 			first = id.(string)
 			return true
 		})
+		r.remove(t, first)
 		equal(t, "messages", r.summary(t, first).MessageCount, 1)
 		r.sameState(t, first, func() {
 			if id, err := r.CreateConversationWith(r.ctx, c); err != nil || id != first {
@@ -251,10 +252,14 @@ func conversationOnce(t *testing.T, r *record) {
 		// The keys of responses are others.
 		reply := r.start(t, store.NewResponse{Fence: r.join(t), ConversationID: first, Key: c.Key, Fingerprint: "two"})
 		equal(t, "conversation", reply.ConversationID, first)
-		r.remove(t, first)
+		if err := r.DeleteConversation(r.ctx, first); err != nil {
+			t.Fatal(err)
+		}
 		if id, err := r.CreateConversationWith(r.ctx, c); err != nil || id != first {
 			t.Errorf("a retry after it was deleted: %s, %v, want %s", id, err, first)
 		}
+		_, err := r.Summary(r.ctx, first)
+		fails(t, "what a retry finds of it", err, store.ErrNotFound)
 		bad := store.NewConversation{Messages: []store.NewMessage{{Role: "nobody", Content: "q"}}, Key: store.NewID(), Fingerprint: "one"}
 		if _, err := r.CreateConversationWith(r.ctx, bad); err == nil {
 			t.Error("a bad role is kept")
@@ -264,6 +269,7 @@ func conversationOnce(t *testing.T, r *record) {
 		if err != nil {
 			t.Fatal(err)
 		}
+		r.remove(t, id)
 		equal(t, "messages of one that was refused before", r.summary(t, id).MessageCount, 1)
 	}
 }

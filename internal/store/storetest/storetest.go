@@ -83,6 +83,9 @@ type Engine struct {
 	// Open returns an open, migrated store and closes it by t.Cleanup. Each test opens one; it may hold other rows.
 	Open func(t *testing.T) Store
 
+	// Alone says that what is opened holds no other rows, so that those a test leaves behind are seen.
+	Alone bool
+
 	// Foreign does what a program does that knows only the two plain tables:
 	// INSERT INTO messages (conversation_id, role, content). It returns the database's error.
 	Foreign func(ctx context.Context, s Store, conversationID, role, content string) error
@@ -150,7 +153,15 @@ type record struct {
 }
 
 func open(t *testing.T, e Engine) *record {
-	return &record{Store: e.Open(t), engine: e, ctx: t.Context()}
+	s := e.Open(t)
+	if e.Alone {
+		t.Cleanup(func() { // after those of the test; one that has closed the store cannot be asked
+			if conversations, messages, err := s.ArchiveSize(context.WithoutCancel(t.Context())); err == nil && conversations+messages > 0 {
+				t.Errorf("the test leaves %d conversations with %d messages behind", conversations, messages)
+			}
+		})
+	}
+	return &record{Store: s, engine: e, ctx: t.Context()}
 }
 
 // create makes a conversation that is removed when the test ends.
