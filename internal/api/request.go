@@ -332,10 +332,10 @@ func (q responseRequest) toolChoice(tools []llm.Tool) (choice llm.ToolChoice, al
 		return llm.ToolChoice{Mode: text}, tools, marshal(text), mode("tool_choice", text)
 	}
 	var o struct {
-		Type  string           `json:"type"`
-		Name  string           `json:"name"`
-		Mode  string           `json:"mode"`
-		Tools []functionChoice `json:"tools"`
+		Type  string            `json:"type"`
+		Name  string            `json:"name"`
+		Mode  string            `json:"mode"`
+		Tools []json.RawMessage `json:"tools"`
 	}
 	if err := decodeKnown("tool_choice", q.ToolChoice, &o); err != nil {
 		return choice, nil, nil, err
@@ -356,8 +356,12 @@ func (q responseRequest) toolChoice(tools []llm.Tool) (choice llm.ToolChoice, al
 		if len(o.Tools) == 0 {
 			return choice, nil, nil, badRequest("tool_choice.tools", "tool_choice.tools is empty")
 		}
-		for i, t := range o.Tools {
-			at := fmt.Sprintf("tool_choice.tools[%d]", i)
+		chosen := make([]functionChoice, len(o.Tools))
+		for i, raw := range o.Tools {
+			at, t := fmt.Sprintf("tool_choice.tools[%d]", i), &chosen[i]
+			if err := decodeKnown(at, raw, t); err != nil {
+				return choice, nil, nil, err
+			}
 			if t.Type != "function" {
 				return choice, nil, nil, badRequest(at+".type", "%s.type must be function", at)
 			}
@@ -366,11 +370,11 @@ func (q responseRequest) toolChoice(tools []llm.Tool) (choice llm.ToolChoice, al
 			}
 		}
 		for _, t := range tools {
-			if slices.Contains(o.Tools, functionChoice{"function", t.Name}) {
+			if slices.Contains(chosen, functionChoice{"function", t.Name}) {
 				allowed = append(allowed, t)
 			}
 		}
-		return llm.ToolChoice{Mode: o.Mode}, allowed, marshal(allowedChoice{o.Type, o.Mode, o.Tools}), nil
+		return llm.ToolChoice{Mode: o.Mode}, allowed, marshal(allowedChoice{o.Type, o.Mode, chosen}), nil
 	case "":
 		return choice, nil, nil, badRequest("tool_choice.type", "tool_choice.type is missing")
 	}
