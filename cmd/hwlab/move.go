@@ -171,7 +171,8 @@ func createFile(path string) (out io.Writer, done func() error, err error) {
 }
 
 func newImportCommand() *cobra.Command {
-	return recordCommand(&cobra.Command{
+	var asJSON bool
+	cmd := recordCommand(&cobra.Command{
 		Use:   "import FILE",
 		Short: "Add the conversations of an export",
 		Long: "Add the conversations of an export to the record; - reads standard input. It may be of hwlab, of Open WebUI, of the page of llama.cpp's server, " +
@@ -224,11 +225,29 @@ func newImportCommand() *cobra.Command {
 			result, err = archive.Import(cmd.Context(), to, archive.Counting(interruptible{cmd.Context(), in}, count), o)
 		}
 		if err != nil && !errors.Is(err, archive.ErrNotWhole) {
-			p.end(outcome(result))
+			if result != (archive.Result{}) {
+				p.end(outcome(result))
+			}
 			return err
 		}
-		return errors.Join(err, index(cmd.Context(), to, p, result))
+		err = errors.Join(err, index(cmd.Context(), to, p, result))
+		if asJSON {
+			err = errors.Join(err, writeJSON(cmd.OutOrStdout(), moved{result.Added, result.Messages, result.Same, result.Differs, result.Failed}))
+		}
+		return err
 	})
+	cmd.Flags().BoolVar(&asJSON, "json", false, "write what came of it as a JSON object")
+	return cmd
+}
+
+// moved is what import --json and copy --json write: how many conversations were added, with how many messages, and what became of
+// the others.
+type moved struct {
+	Added    int `json:"added"`
+	Messages int `json:"messages"`
+	Same     int `json:"same"`
+	Differs  int `json:"differs"`
+	Failed   int `json:"failed"`
 }
 
 // index indexes what was added, and ends the report.
@@ -271,7 +290,7 @@ func plural(n int, what string) string {
 
 func newCopyCommand() *cobra.Command {
 	var from, to string
-	var replace bool
+	var replace, asJSON bool
 	cmd := &cobra.Command{
 		Use:   "copy --from PLACE --to PLACE",
 		Short: "Copy all conversations to another record, and verify the copy",
@@ -325,8 +344,17 @@ func newCopyCommand() *cobra.Command {
 				return err
 			}
 			p.end(counted(equal.Conversations, equal.Messages) + " equal by checksum")
+			if asJSON {
+				if err := writeJSON(cmd.OutOrStdout(), struct {
+					moved
+					Equal   int `json:"equal"`
+					Unequal int `json:"unequal"`
+				}{moved{result.Added, result.Messages, result.Same, result.Differs, result.Failed}, equal.Conversations, unequal}); err != nil {
+					return err
+				}
+			}
 			if unequal > 0 {
-				return fmt.Errorf("%s differ; what was written to during the copy is the same after another run, what differs in both stays unless you say --replace",
+				return fmt.Errorf("the copy lacks or differs in %s; what was written to during the copy is the same after another run, what differs in both stays unless you say --replace",
 					plural(unequal, "conversation"))
 			}
 			return nil
@@ -334,6 +362,7 @@ func newCopyCommand() *cobra.Command {
 	}
 	cmd.Flags().StringVar(&from, "from", "", "record to read")
 	cmd.Flags().StringVar(&to, "to", "", "record to write")
+	cmd.Flags().BoolVar(&asJSON, "json", false, "write what came of it as a JSON object")
 	cmd.Flags().BoolVar(&replace, "replace", false, "where a conversation is in both and differs, take that of --from")
 	return cmd
 }

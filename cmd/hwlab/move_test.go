@@ -94,12 +94,13 @@ func TestExportAndImport(t *testing.T) {
 
 	run(t, other, nil, all.out, "import", "-").ended(t, 0, `^imported 3 conversations with 6 messages\n$`)
 	run(t, other, nil, all.out, "import", "-").ended(t, 0, `^imported 0 conversations with 0 messages; 3 were there already\n$`)
+	run(t, other, nil, all.out, "import", "--json", "-").ended(t, 0, `^imported 0`).is(t, `{"added":0,"messages":0,"same":3,"differs":0,"failed":0}`+"\n")
 	if again := run(t, other, nil, "", "export"); again.out != all.out {
 		t.Error("what was imported is exported otherwise")
 	}
 	cut := all.out[:len(all.out)*2/3]
 	run(t, t.TempDir(), nil, cut, "import", "-").ended(t, 1, `-: line \d+: line \d+ is damaged(.*\n)*imported 2 conversations with 4 messages; 2 problems named above\nhwlab: not everything`)
-	run(t, other, nil, "no", "import", "-").ended(t, 1, `no export`)
+	run(t, other, nil, "no", "import", "-").ended(t, 1, `^hwlab: this is no export`)
 	run(t, other, nil, "", "import").ended(t, 2, `accepts 1 arg`)
 
 	one := run(t, dir, nil, "", "export", "--markdown", ids[1]).ended(t, 0, `^$`)
@@ -282,7 +283,8 @@ func TestCopyBetweenEngines(t *testing.T) {
 	serveIn(t, dir, "HWLAB_DATA_DIR="+filepath.Join(dir, "data")) // reads the source meanwhile
 	run(t, dir, dsn, "", "copy", "--from", "data", "--to", "env:PG").ended(t, 0, `copied 3 conversations with 6 messages\nverified 3 conversations with 6 messages equal by checksum`)
 	run(t, dir, dsn, "", "copy", "--from", "data/hwlab.db", "--to", "env:PG").ended(t, 0, `copied 0 .*3 were there already\nverified 3`)
-	run(t, back, dsn, "", "copy", "--from", "env:PG", "--to", "data/hwlab.db").ended(t, 0, `copied 3 .*\nverified 3`)
+	run(t, back, dsn, "", "copy", "--from", "env:PG", "--to", "data/hwlab.db", "--json").ended(t, 0, `copied 3 .*\nverified 3`).
+		is(t, `{"added":3,"messages":6,"same":0,"differs":0,"failed":0,"equal":3,"unequal":0}`+"\n")
 	if again := run(t, back, nil, "", "export"); again.out != all.out {
 		t.Error("what was copied there and back is exported otherwise")
 	}

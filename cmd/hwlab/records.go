@@ -41,6 +41,15 @@ func newListed(c store.ConversationSummary) listed {
 	return listed{"conv_" + c.ID, c.Title, c.Model, c.StartedAt, c.UpdatedAt, c.MessageCount, c.Pinned, c.Archived}
 }
 
+// writeListed writes a line of list.
+func writeListed(w io.Writer, c store.ConversationSummary, asJSON bool) error {
+	if asJSON {
+		return writeJSON(w, newListed(c))
+	}
+	_, err := fmt.Fprintf(w, "%s  %s  %4d  %s\n", c.ID, c.UpdatedAt.Local().Format("2006-01-02 15:04"), c.MessageCount, oneLine(c.Title, 80))
+	return err
+}
+
 func newListCommand() *cobra.Command {
 	var asJSON, archived bool
 	var limit int
@@ -48,6 +57,8 @@ func newListCommand() *cobra.Command {
 		Use:   "list",
 		Short: "List conversations, latest activity first",
 		Args:  usage(cobra.NoArgs),
+
+		ValidArgsFunction: cobra.NoFileCompletions,
 	}, func(cmd *cobra.Command, _ []string, cfg config) error {
 		if limit < 1 {
 			return &usageError{errors.New("--limit is a number from 1")}
@@ -65,12 +76,7 @@ func newListCommand() *cobra.Command {
 				return err
 			}
 			for _, c := range page.Conversations {
-				if asJSON {
-					err = writeJSON(cmd.OutOrStdout(), newListed(c))
-				} else {
-					_, err = fmt.Fprintf(cmd.OutOrStdout(), "%s  %s  %4d  %s\n", c.ID, c.UpdatedAt.Local().Format("2006-01-02 15:04"), c.MessageCount, oneLine(c.Title, 80))
-				}
-				if err != nil {
+				if err := writeListed(cmd.OutOrStdout(), c, asJSON); err != nil {
 					return err
 				}
 				cursor := c.Cursor()
@@ -189,6 +195,8 @@ func newSearchCommand() *cobra.Command {
 			"may stand anywhere in a word (10.5.0.109, sda1), a shorter one begins a word, and in double quotes, which the shell must leave,\n" +
 			"it may hold spaces: hwlab search '\"device busy\"'. The exit code is 1 where nothing is found.",
 		Args: usage(cobra.MinimumNArgs(1)),
+
+		ValidArgsFunction: cobra.NoFileCompletions,
 	}, func(cmd *cobra.Command, args []string, cfg config) error {
 		q := store.SearchQuery{Text: strings.Join(args, " "), Role: role, Model: model, Best: best}
 		var afterErr, beforeErr error
@@ -258,6 +266,10 @@ func newSearchCommand() *cobra.Command {
 	cmd.Flags().StringVar(&before, "before", "", "only before this day or time")
 	cmd.Flags().StringVar(&archived, "archived", "", "true: only archived conversations; false: only others")
 	cmd.Flags().BoolVar(&best, "best", false, "the best first, among the newest 2,000 hits")
+	const none = cobra.ShellCompDirectiveNoFileComp
+	_ = cmd.RegisterFlagCompletionFunc("role", cobra.FixedCompletions([]cobra.Completion{"user", "assistant", "system"}, none)) // fails only for a flag that is not there
+	_ = cmd.RegisterFlagCompletionFunc("archived", cobra.FixedCompletions([]cobra.Completion{"true", "false"}, none))
+	_ = cmd.RegisterFlagCompletionFunc("model", completeModels)
 	return cmd
 }
 

@@ -182,6 +182,9 @@ func TestRecordCommands(t *testing.T) {
 			if out := run("list").out; strings.Contains(out, ids[0]) || strings.Count(out, "\n") != 2 {
 				t.Errorf("after the deletion:\n%s", out)
 			}
+			if out := run("__complete", "search", "--role", "").out; out != "user\nassistant\nsystem\n:4\n" {
+				t.Errorf("roles complete to %s", out)
+			}
 			for _, shell := range []string{"bash", "zsh", "fish"} {
 				if out := run("completion", shell).ended(t, 0, `^$`).out; !strings.Contains(out, "hwlab") {
 					t.Errorf("completion %s: %s", shell, out)

@@ -10,12 +10,14 @@ import (
 
 func newRetentionCommand() *cobra.Command {
 	const most = 10000
-	return recordCommand(&cobra.Command{
+	var asJSON bool
+	cmd := recordCommand(&cobra.Command{
 		Use:   "retention [TIME]",
 		Short: "List the conversations that HWLAB_RETENTION would erase now",
 		Long: "List the conversations, the oldest activity first, that hwlab serve would erase now with HWLAB_RETENTION, or that it would erase " +
 			"if that were TIME, such as 180d, 12w or 36h. Pinned ones are never among them. Nothing is erased by this command.",
-		Args: usage(cobra.MaximumNArgs(1)),
+		Args:              usage(cobra.MaximumNArgs(1)),
+		ValidArgsFunction: cobra.NoFileCompletions,
 	}, func(cmd *cobra.Command, args []string, cfg config) error {
 		if len(args) > 0 {
 			cfg.Retention = args[0]
@@ -40,7 +42,7 @@ func newRetentionCommand() *cobra.Command {
 		messages := 0
 		for _, c := range list {
 			messages += c.MessageCount
-			if _, err := fmt.Fprintf(cmd.OutOrStdout(), "%s  %s  %4d  %s\n", c.ID, c.UpdatedAt.Local().Format("2006-01-02 15:04"), c.MessageCount, oneLine(c.Title, 80)); err != nil {
+			if err := writeListed(cmd.OutOrStdout(), c, asJSON); err != nil {
 				return err
 			}
 		}
@@ -51,4 +53,6 @@ func newRetentionCommand() *cobra.Command {
 		_, err = fmt.Fprintf(cmd.ErrOrStderr(), "%s in which nothing was said since %s%s\n", counted(len(list), messages), before.Local().Format("2006-01-02 15:04"), more)
 		return err
 	})
+	cmd.Flags().BoolVar(&asJSON, "json", false, "write a JSON object a line, as list does")
+	return cmd
 }

@@ -29,6 +29,9 @@ func TestRetentionIsAnnouncedAndListed(t *testing.T) {
 		if r := run(t, dir, settings, "", "retention", "90d").ended(t, 0, `^1 conversation with 2 messages in which nothing was said since `); !strings.HasPrefix(r.out, ids[2]+"  ") || strings.Count(r.out, "\n") != 1 {
 			t.Errorf("it lists:\n%s", r.out)
 		}
+		if r := run(t, dir, settings, "", "retention", "90d", "--json").ended(t, 0, `^1 conversation`); !strings.HasPrefix(r.out, `{"id":"conv_`+ids[2]+`","title":"about disks",`) || strings.Count(r.out, "\n") != 1 {
+			t.Errorf("as JSON it lists:\n%s", r.out)
+		}
 		run(t, dir, append(settings, "HWLAB_RETENTION=15w"), "", "retention").ended(t, 0, `^0 conversations`)
 		p := serveIn(t, dir, append(settings, "HWLAB_RETENTION=90d")...)
 		p.waitFor(`retention: conversations in which .* conversations=(1) more=false`)

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"path/filepath"
@@ -50,12 +51,15 @@ func newBackupCommand() *cobra.Command {
 }
 
 func newVerifyCommand() *cobra.Command {
-	return recordCommand(&cobra.Command{
+	var asJSON bool
+	cmd := recordCommand(&cobra.Command{
 		Use:   "verify",
 		Short: "Look through the record for what is not whole",
-		Long: "Look through the record for what is not whole: the order of each conversation, its branches, replies that nobody settles, " +
-			"messages that a search cannot find. What is wrong is listed, and the exit code is 1. The server may be running.",
+		Long: "Look through the record for what is not whole: the order of each conversation, its branches, replies that nobody settles or whose " +
+			"log is not what they say, what a search cannot find, what is left of what was deleted. What is wrong is listed, and the exit code is 1. The server may be running.",
 		Args: usage(cobra.NoArgs),
+
+		ValidArgsFunction: cobra.NoFileCompletions,
 	}, func(cmd *cobra.Command, _ []string, cfg config) error {
 		r, err := openSource(cmd.Context(), cfg)
 		if err != nil {
@@ -63,9 +67,16 @@ func newVerifyCommand() *cobra.Command {
 		}
 		defer r.Close()
 		wrong := 0
+		var unwritten error
 		problem := func(text string) {
 			wrong++
-			fmt.Fprintln(cmd.OutOrStdout(), text)
+			var err error
+			if asJSON {
+				err = writeJSON(cmd.OutOrStdout(), map[string]string{"problem": text})
+			} else {
+				_, err = fmt.Fprintln(cmd.OutOrStdout(), text)
+			}
+			unwritten = cmp.Or(unwritten, err)
 		}
 		if s, ok := r.(*sqlite.Store); ok {
 			list, err := s.CheckFile(cmd.Context())
@@ -85,7 +96,7 @@ func newVerifyCommand() *cobra.Command {
 			func(n archive.Counts) {
 				p.show(n.Messages, int64(n.Messages), int64(all), counted(n.Conversations, n.Messages))
 			})
-		if err != nil {
+		if err = cmp.Or(err, unwritten); err != nil {
 			return err
 		}
 		p.end(counted(n.Conversations, n.Messages))
@@ -94,6 +105,8 @@ func newVerifyCommand() *cobra.Command {
 		}
 		return nil
 	})
+	cmd.Flags().BoolVar(&asJSON, "json", false, "write a JSON object a problem")
+	return cmd
 }
 
 // alive reports whether all servers that have replies to write are there: their counters go up.

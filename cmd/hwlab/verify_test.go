@@ -1,6 +1,7 @@
 package main
 
 import (
+	"encoding/json"
 	"os"
 	"path/filepath"
 	"strings"
@@ -94,6 +95,14 @@ func TestVerify(t *testing.T) {
 				db.Close()
 				r := run(t, dir, settings, "", "verify").ended(t, 1, `problem`)
 				(ran{err: r.out, code: r.code}).ended(t, 1, h.said)
+				if h.sql != harm[0].sql {
+					return
+				}
+				var problem struct{ Problem string }
+				line, _, _ := strings.Cut(run(t, dir, settings, "", "verify", "--json").ended(t, 1, `problem`).out, "\n")
+				if err := json.Unmarshal([]byte(line), &problem); err != nil || !strings.Contains(r.out, problem.Problem+"\n") || problem.Problem == "" {
+					t.Errorf("as JSON it says %s, %v", line, err)
+				}
 			})
 		})
 	}

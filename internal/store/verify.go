@@ -36,8 +36,8 @@ func (s *Store) Unindexed(ctx context.Context, limit int) ([]Message, error) {
 			}
 			return slices.ContainsFunc(words, func(word string) bool { return lost[word] })
 		}
-		const index = ` LEFT JOIN (SELECT message_id, sum(length(words)) AS words, min(version)::bigint AS version FROM search_index GROUP BY message_id) i `
-		rows, err = tx.Query(ctx, `SELECT `+messageColumns+`, i.words, i.version FROM messages m `+index+` ON i.message_id = m.id
+		rows, err = tx.Query(ctx, `SELECT `+messageColumns+`, i.words, i.version FROM messages m
+			LEFT JOIN (SELECT message_id, sum(length(words)) AS words, min(version)::bigint AS version FROM search_index GROUP BY message_id) i ON i.message_id = m.id
 			WHERE status <> 'deleted' AND content <> ''
 			AND EXISTS (SELECT FROM conversations c WHERE c.id = m.conversation_id AND c.listed) -- no others are searched
 			AND NOT EXISTS (SELECT FROM search_queue q WHERE q.message_id = m.id)`)
@@ -59,7 +59,8 @@ func (s *Store) Unindexed(ctx context.Context, limit int) ([]Message, error) {
 		if rows.Err() != nil {
 			return rows.Err()
 		}
-		rows, err = tx.Query(ctx, `SELECT c.id::text, c.title, i.words, i.version FROM conversations c `+index+` ON i.message_id = c.id
+		rows, err = tx.Query(ctx, `SELECT c.id::text, c.title, i.words, i.version FROM conversations c
+			CROSS JOIN LATERAL (SELECT sum(length(words)) AS words, min(version)::bigint AS version FROM search_index WHERE conversation_id = c.id AND message_id = c.id) i
 			WHERE c.listed AND c.title <> '' AND NOT EXISTS (SELECT FROM search_titles q WHERE q.conversation_id = c.id)`)
 		if err != nil {
 			return err
