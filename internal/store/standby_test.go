@@ -6,7 +6,6 @@ import (
 	"context"
 	"errors"
 	"testing"
-	"time"
 
 	"git.georgsen.dk/hwlab/internal/store"
 	"git.georgsen.dk/hwlab/internal/testpg"
@@ -57,34 +56,55 @@ func TestARepeatedTurnIsKeptWhereTheStandbyHasIt(t *testing.T) {
 
 	turn := store.NewResponse{ID: store.NewID(), Fence: fence, Key: "again", Fingerprint: "f", Model: "m",
 		Input: []store.NewMessage{{Role: "user", Content: "Is it kept?"}}}
-	start := func(limit time.Duration) error {
-		ctx, cancel := context.WithTimeout(t.Context(), limit)
-		defer cancel()
-		_, err := s.StartResponse(ctx, turn)
-		return err
-	}
-	if err := start(300 * time.Millisecond); err == nil || !store.Unknown(err) {
-		t.Fatalf("without its standby the turn is answered with %v", err)
-	}
-	// The primary has it now, since the wait for the standby was given up.
-	for n := 0; n == 0; {
-		if err := s.Pool().QueryRow(t.Context(), `SELECT count(*) FROM responses WHERE id = $1`, turn.ID).Scan(&n); err != nil {
+	waiting := func() (n int) { // for the standby
+		t.Helper()
+		if err := s.Pool().QueryRow(t.Context(), `SELECT count(*) FROM pg_stat_activity WHERE wait_event = 'SyncRep'`).Scan(&n); err != nil {
 			t.Fatal(err)
 		}
+		return n
+	}
+	// abandon sends a turn, gives it up once it waits for the standby, and returns its error when the server waits no more.
+	abandon := func(turn store.NewResponse) error {
+		t.Helper()
+		ctx, cancel := context.WithCancel(t.Context())
+		defer cancel()
+		done := make(chan error, 1)
+		go func() { _, err := s.StartResponse(ctx, turn); done <- err }()
+		for waiting() == 0 {
+			select {
+			case err := <-done:
+				t.Fatalf("without its standby the turn is answered with %v", err)
+			default:
+			}
+		}
+		cancel()
+		err := <-done
+		for waiting() > 0 {
+		}
+		return err
+	}
+	if err := abandon(turn); !store.Unknown(err) {
+		t.Fatalf("a turn that was given up is answered with %v", err)
+	}
+	// The primary has it now, since the wait for the standby was given up.
+	var n int
+	if err := s.Pool().QueryRow(t.Context(), `SELECT count(*) FROM responses WHERE id = $1`, turn.ID).Scan(&n); err != nil || n != 1 {
+		t.Fatalf("the primary has it %d times, %v", n, err)
 	}
 	var repeated *store.RepeatedError
 	byID := turn
 	byID.Key = ""
 	for _, again := range []store.NewResponse{turn, byID} {
-		turn = again
-		if err := start(300 * time.Millisecond); errors.As(err, &repeated) {
+		if err := abandon(again); errors.As(err, &repeated) {
 			t.Fatalf("without its standby the turn is called kept: %v", err)
 		}
 	}
 	if err := standby.Restart(); err != nil {
 		t.Fatal(err)
 	}
-	if err := start(time.Minute); !errors.As(err, &repeated) || repeated.ResponseID != turn.ID {
-		t.Fatalf("with its standby the turn is answered with %v", err)
+	for _, again := range []store.NewResponse{turn, byID} {
+		if _, err := s.StartResponse(t.Context(), again); !errors.As(err, &repeated) || repeated.ResponseID != turn.ID {
+			t.Fatalf("with its standby the turn is answered with %v", err)
+		}
 	}
 }

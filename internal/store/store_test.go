@@ -659,7 +659,8 @@ func TestCostIsFlat(t *testing.T) {
 			fmt.Sprintf(`WITH c AS (UPDATE conversations SET head = head + %d, message_count = message_count + %[1]d WHERE id = '%s' RETURNING id, head - %[1]d AS was)
 				INSERT INTO messages (conversation_id, role, content, seq) SELECT id, 'user', 'message ' || n, was + n FROM c, generate_series(1, %[1]d) n`, messages, thread),
 			fmt.Sprintf(`WITH c AS (INSERT INTO conversations (started_at, updated_at)
-					SELECT at, at FROM generate_series(1, %d) n, LATERAL (SELECT now() - (%d - n) * interval '1 second' AS at) x RETURNING id)
+					SELECT at, at FROM generate_series(1, %d) n, LATERAL (SELECT now() - (%d - n) * interval '1 second' AS at) x RETURNING id),
+				m AS (INSERT INTO messages (conversation_id, role, content, seq) SELECT id, 'user', 'message ' || n, n FROM c, generate_series(1, 2) n)
 				INSERT INTO responses (id, conversation_id, seq, status, model, server_id, ended_at)
 					SELECT gen_random_uuid(), id, 1, 'completed', 'm', gen_random_uuid(), now() FROM c`, conversations, grown),
 			`VACUUM ANALYZE`,
@@ -729,9 +730,9 @@ func TestCostIsFlat(t *testing.T) {
 		}
 		return costs
 	}
-	grow(1_000, 2_000)
+	grow(500, 2_000)
 	small := measure()
-	grow(20_000, 40_000)
+	grow(10_000, 40_000)
 	for i, large := range measure() {
 		t.Logf("%s: %d blocks, %d when all is large", calls[i].name, small[i], large)
 		if small[i] == 0 || large > small[i]*3/2+5 { // trees are a level higher
