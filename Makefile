@@ -43,6 +43,8 @@ run: build ## build and serve
 test: test-deps lint ## everything
 	CGO_ENABLED=1 $(GO) test $(RACE) -tags integration -count=1 -timeout $(TIMEOUT) $(TESTFLAGS) $(PKG)
 	CGO_ENABLED=1 $(GO) test -tags integration -count=1 -timeout $(TIMEOUT) -run '^TestManyMessages' ./internal/archive
+	HWLAB_DATABASE_URL= HWLAB_TEST_PG_BIN="$$(readlink -f bin/tools/postgresql-18)" \
+		CGO_ENABLED=1 $(GO) test -tags integration -count=1 -timeout $(TIMEOUT) -short ./internal/store
 
 test-short: test-deps lint ## everything but the long tests
 	CGO_ENABLED=1 $(GO) test $(RACE) -tags integration -count=1 -timeout $(TIMEOUT) -short $(TESTFLAGS) $(PKG)
@@ -57,7 +59,7 @@ fuzz: ## each fuzz target for a minute; what they find goes under testdata/fuzz
 		$(GO) test -run '^$$' -fuzz "^$$target\$$" -fuzztime $(FUZZTIME) "./$$package"; \
 	done
 
-test-deps: ## find or install PostgreSQL, PgBouncer, Chromium, Node with the clients, tmux, and a C compiler
+test-deps: ## find or install PostgreSQL, 18 too, PgBouncer, Chromium, Node with the clients, tmux, and a C compiler
 	@scripts/test-deps
 
 lint: $(STATICCHECK) $(TSC) ## formatting, vet, staticcheck, the types of the page's modules, and the build without cgo
