@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"math"
 	"slices"
 	"strconv"
 	"strings"
@@ -89,8 +90,9 @@ type Text struct {
 
 // Finder is what a search asks of an engine, all of it as of one moment. What it gives is of listed conversations.
 type Finder interface {
-	// Queued calls f with the texts that the index does not have yet, the latest 5,000 of them, those the query's filters leave.
-	Queued(f func(Text)) error
+	// Queued calls f with the texts that the index does not have yet, the latest 5,000 of them, those the query's filters leave. It need
+	// not go on when these were the newest that are wanted.
+	Queued(want int, f func(Text)) error
 	// Newest returns what comes after a place, and is not older than the query wants, newest first, without contents.
 	Newest(after Place, limit int) ([]Text, error)
 	// Asked returns those of them that the index says may hold parts, or false where it cannot say.
@@ -168,7 +170,7 @@ type finding struct {
 
 // find looks for the newest hits after a place until there are enough, or it has looked at enough.
 func (s *finding) find() error {
-	err := s.in.Queued(s.look)
+	err := s.in.Queued(s.want, s.look)
 	if err != nil {
 		return err
 	}
@@ -191,8 +193,8 @@ func (s *finding) find() error {
 			break
 		}
 	}
-	for _, limit := range []int{10 * s.want, searchAsked} { // mostly a few are enough
-		limit = min(limit, searchAsked)
+	for asked, limit := 0, 3*s.want; ; limit *= 5 { // mostly a few are enough
+		limit = min(limit, searchAsked-asked)
 		texts, ok, err := s.in.Asked(pieces, s.at, limit)
 		if err == nil && !ok {
 			limit = searchWalked
@@ -201,11 +203,10 @@ func (s *finding) find() error {
 		if err == nil {
 			err = s.read(texts, limit)
 		}
-		if err != nil || s.all || s.full() || limit == searchAsked {
+		if asked += limit; err != nil || s.all || s.full() || asked >= searchAsked {
 			return err
 		}
 	}
-	return nil
 }
 
 // look keeps a text if it is a hit.
@@ -372,7 +373,7 @@ func (s *Store) Search(ctx context.Context, q SearchQuery) (page Hits, err error
 		_, err := tx.Exec(ctx, `SELECT set_config(name, value, true) FROM (VALUES ('enable_hashjoin', 'off'), ('enable_mergejoin', 'off'),
 			('enable_seqscan', 'off'), ('jit', 'off'), ('max_parallel_workers_per_gather', '0'), ('work_mem', '32MB')) v(name, value)`)
 		if err == nil {
-			page, err = q.Find(finder{ctx, tx, q})
+			page, err = q.Find(finder{ctx, tx, q, &s.queued})
 		}
 		return err
 	})
@@ -384,9 +385,10 @@ func (s *Store) Search(ctx context.Context, q SearchQuery) (page Hits, err error
 
 // finder is the [Finder] of a search in a transaction.
 type finder struct {
-	ctx context.Context
-	tx  pgx.Tx
-	q   SearchQuery
+	ctx    context.Context
+	tx     pgx.Tx
+	q      SearchQuery
+	queued *queuedTexts
 }
 
 // textColumns are of the rows that found has the ids of, with those of conversations by their titles.
@@ -413,24 +415,35 @@ func (in finder) texts(f func(Text), sql string, args ...any) error {
 	return err
 }
 
-// Queued leaves out here what it can, so that not all texts of a long queue are sent.
-func (in finder) Queued(f func(Text)) error {
+func (in finder) Queued(want int, f func(Text)) error {
 	after, err := in.q.Start()
 	if err != nil {
 		return err
 	}
-	var like []string
-	for _, run := range NewMatcher(in.q.Text).Runs() {
-		like = append(like, "%"+strings.NewReplacer(`\`, `\\`, `%`, `\%`, `_`, `\_`).Replace(run)+"%")
+	list, err := in.queued.after(in.ctx, in.tx, NewMatcher(in.q.Text), after)
+	if err != nil {
+		return err
 	}
-	return in.texts(f, `WITH found AS (
-			(SELECT message_id AS id, false AS title FROM search_queue ORDER BY id DESC LIMIT $4::int)
-			UNION ALL
-			(SELECT conversation_id, true FROM search_titles LIMIT $4::int)
-		)
-		SELECT f.id, f.title, t.created_at, t.content`+textColumns+` AND (t.created_at, t.id) < ($5::timestamptz, $6::uuid) AND t.created_at >= $7::timestamptz
-			AND (octet_length(t.content) <> char_length(t.content) OR lower(t.content COLLATE "C") LIKE ALL ($8::text[]))`,
-		searchQueued, after.At, after.ID, in.q.After, like)
+	titles, err := in.places(`SELECT id, true, started_at, '' FROM search_titles t JOIN conversations c ON c.id = t.conversation_id LIMIT $1::int`, searchQueued)
+	if err != nil {
+		return err
+	}
+	late := func(t Text) {
+		if after.Before(t.Place) && !t.At.Before(in.q.After) {
+			f(t)
+		}
+	}
+	if err := in.Read(titles, late); err != nil {
+		return err
+	}
+	for n := max(want, 64); len(list) > 0 && want > 0; n *= 2 {
+		step := list[:min(len(list), n)]
+		if err := in.Read(step, func(t Text) { want--; late(t) }); err != nil { // each of them holds the terms
+			return err
+		}
+		list = list[len(step):]
+	}
+	return nil
 }
 
 func (in finder) Read(texts []Text, f func(Text)) error {
@@ -463,100 +476,211 @@ func (in finder) places(sql string, args ...any) ([]Text, error) {
 	})
 }
 
-// Asked asks by the index of words alone, whatever the planner would rather walk. Where a piece is within many words each of
-// those is asked for by itself: the index takes one question with many words ten times as long. The words of a very long text
-// stand in several rows; such texts are looked through one by one.
+// Asked asks by the index of words alone, whatever the planner would rather walk, for one period after another: the index has the
+// periods of a text, too. The next period is longer as long as little is found, and one in which too much is found is asked for in
+// parts. The words of a very long text stand in several rows; such texts are looked through one by one.
 func (in finder) Asked(pieces []Piece, after Place, limit int) (list []Text, ok bool, err error) {
-	const few, mostSets = 8, 30
-	var queries, rest []string
-	var sets, ends [][]string // the words of pieces that are within many, and of those only at their ends
-	for _, p := range pieces {
-		alternatives, ok, err := in.alternatives(p)
+	var old bool // rows without pairs
+	if err := in.tx.QueryRow(in.ctx, `SELECT EXISTS (SELECT FROM search_index WHERE chunk = 0 AND version < 2)`).Scan(&old); err != nil {
+		return nil, false, err
+	}
+	if !old {
+		pieces = NewMatcher(in.q.Text).Paired()
+	}
+	queries, groups, err := in.queries(pieces)
+	if err != nil || groups == nil {
+		return nil, false, err
+	}
+	level, end := 0, hoursOf(after.At)+1
+	for len(queries) > 0 {
+		within, from := period(end, level)
+		most := searchAsked
+		if level == 0 {
+			most = math.MaxInt32 - 1 // there is no shorter one
+		}
+		since := latestOf(time.Unix(from*hours, 0), in.q.After)
+		found, err := in.asked(queries, groups, within, after, since, limit-len(list), most)
 		if err != nil {
 			return nil, false, err
 		}
-		if !ok {
+		if len(found) > 0 && found[0].ID == zeroID {
+			level--
 			continue
 		}
-		query := "(" + strings.Join(alternatives, " | ") + ")"
-		switch {
-		case len(alternatives) <= few:
-			rest = append(rest, query)
-		case p.Ends:
-			ends = append(ends, alternatives)
-			continue
-		case len(sets) < mostSets:
-			sets = append(sets, alternatives)
+		if list = append(list, found...); len(list) >= limit || level == maxLevel {
+			break
 		}
-		queries = append(queries, query)
-	}
-	switch { // what follows such an end says more
-	case len(queries) > 0:
-	case len(ends) > 0:
-		sets, queries = ends[:1], []string{"(" + strings.Join(ends[0], " | ") + ")"}
-	default:
-		return nil, false, nil
-	}
-	if len(sets) == 0 {
-		sets, rest = [][]string{rest[:1]}, rest[1:]
-	}
-	var words []string
-	var ofSet []int
-	for i, set := range sets {
-		for _, word := range set {
-			words, ofSet = append(words, strings.Join(append([]string{word}, rest...), " & ")), append(ofSet, 1<<i)
+		next, err := in.Newest(Place{since, zeroID}, 1)
+		if err != nil {
+			return nil, false, err
+		}
+		if len(next) == 0 {
+			break
+		}
+		end = hoursOf(next[0].At) + 1
+		if len(found) == 0 {
+			level = maxLevel
+		}
+		for n := 16 * len(found); level < maxLevel && n <= 4*limit; n *= 8 {
+			level++
 		}
 	}
+	return list, true, nil
+}
+
+// The index has of each text which three hours it is of, and which 8, 64 and 512 times as much, counted from 1970. At the level after
+// that it is asked for all times.
+const (
+	hours    = 3 * 60 * 60 // seconds
+	maxLevel = 4
+)
+
+func hoursOf(at time.Time) int64 { return (at.Unix() - (at.Unix()%hours+hours)%hours) / hours }
+
+// period is what the index is asked for to find texts of before end: back to where a period of a level begins, and that one. from is
+// when it begins.
+func period(end int64, level int) (query string, from int64) {
+	if level == maxLevel {
+		return "", hoursOf(time.Time{})
+	}
+	var list []string
+	for l := 0; ; l++ {
+		for l == level || end&(8<<(3*l)-1) != 0 {
+			end -= 1 << (3 * l)
+			list = append(list, fmt.Sprintf("'@%d:%d'", l, end>>(3*l)))
+			if l == level {
+				return " & (" + strings.Join(list, " | ") + ")", end
+			}
+		}
+	}
+}
+
+func latestOf(a, b time.Time) time.Time {
+	if a.Before(b) {
+		return b
+	}
+	return a
+}
+
+// asked are the newest finds of a period or, if there are more than most, one text of [zeroID].
+func (in finder) asked(queries, groups []string, period string, after Place, since time.Time, limit, most int) ([]Text, error) {
 	const plan = `SELECT set_config('enable_indexscan', $1::text, true)`
 	if _, err := in.tx.Exec(in.ctx, plan, "off"); err != nil {
-		return nil, false, err
+		return nil, err
 	}
-	list, err = in.places(`SELECT id, id = conversation_id, at, '' FROM (
-			SELECT i.id, i.conversation_id, i.at FROM unnest($1::text[], $2::int[]) w(word, of_set) CROSS JOIN LATERAL (
+	list, err := in.places(`WITH rows AS MATERIALIZED (
+			SELECT i.* FROM unnest($1::text[]) query CROSS JOIN LATERAL (
 				SELECT message_id AS id, conversation_id, created_at AS at FROM search_index
-				 WHERE words @@ w.word::tsquery AND chunk = 0 AND created_at >= $6::timestamptz
-				   AND (created_at, message_id) < ($4::timestamptz, $5::uuid) OFFSET 0) i
-			 GROUP BY i.id, i.conversation_id, i.at HAVING bit_or(w.of_set) = $8::int
+				 WHERE hwlab_dated(words, created_at) @@ (query || $3::text)::tsquery AND chunk = 0 AND created_at + '0'::interval >= $6::timestamptz
+				   AND (created_at + '0'::interval, message_id) < ($4::timestamptz, $5::uuid) OFFSET 0) i
+			 LIMIT $8::int + 1
+		)
+		SELECT $9::uuid, false, now(), '' WHERE (SELECT count(*) FROM rows) > $8::int
+		UNION ALL
+		(SELECT id, id = conversation_id, at, '' FROM (
+			SELECT * FROM rows WHERE (SELECT count(*) FROM rows) <= $8::int
 			UNION
 			SELECT message_id, conversation_id, created_at FROM search_index i
 			 WHERE message_id IN (SELECT message_id FROM search_index WHERE chunk > 0)
 			   AND created_at >= $6::timestamptz AND (created_at, message_id) < ($4::timestamptz, $5::uuid)
 			 GROUP BY message_id, conversation_id, created_at
 			HAVING (SELECT bool_and(EXISTS (SELECT FROM search_index j WHERE j.message_id = i.message_id AND j.conversation_id = i.conversation_id
-			                                   AND j.words @@ w::tsquery)) FROM unnest($3::text[]) w)
-		) found ORDER BY at DESC, id DESC LIMIT $7::int`, pgx.QueryExecModeExec, words, ofSet, queries, after.At, after.ID, in.q.After, limit, 1<<len(sets)-1)
+			                                   AND j.words @@ w::tsquery)) FROM unnest($2::text[]) w)
+		) found ORDER BY at DESC, id DESC LIMIT $7::int)`, pgx.QueryExecModeExec, queries, groups, period, after.At, after.ID, since, limit, most, zeroID)
 	if err == nil {
 		_, err = in.tx.Exec(in.ctx, plan, "on")
 	}
-	return list, true, err
+	return list, err
+}
+
+// queries are what to ask the index for, each by itself, to find all that may hold pieces: none where nothing can. groups are
+// the parts of that, each of which must be in what is found; nil where the index cannot say. Where a piece is within many words each
+// of those is asked for by itself: the index takes one question with many words ten times as long.
+func (in finder) queries(pieces []Piece) (queries, groups []string, err error) {
+	const few, most = 8, 2000
+	var sets [][]string
+	for _, ends := range []bool{false, true} { // what follows the end of a word says more
+		for _, p := range pieces {
+			if ends != (p.Ends && !p.Begins) {
+				continue
+			}
+			set, ok, err := in.alternatives(p)
+			if err != nil {
+				return nil, nil, err
+			}
+			if ok {
+				sets = append(sets, set)
+			}
+		}
+		if len(sets) > 0 {
+			break
+		}
+	}
+	for _, p := range pieces { // better than nothing
+		if len(sets) == 0 && p.Begins {
+			sets = [][]string{{lexeme(p.Text) + ":*"}}
+		}
+	}
+	slices.SortStableFunc(sets, func(a, b []string) int { return cmp.Compare(len(a), len(b)) })
+	asked := 1
+	for i, set := range sets {
+		if asked *= len(set); i > 0 && asked > most {
+			break
+		}
+		if groups = append(groups, "("+strings.Join(set, " | ")+")"); len(set) > few {
+			queries = set
+		}
+	}
+	switch {
+	case len(groups) == 0:
+		return nil, nil, nil
+	case asked == 0: // no word has one of them
+		return nil, groups, nil
+	case queries == nil:
+		return []string{strings.Join(groups, " & ")}, groups, nil
+	}
+	rest := append([]string{""}, groups[:len(groups)-1]...)
+	list := make([]string, len(queries))
+	for i, word := range queries {
+		rest[0] = word
+		list[i] = strings.Join(rest, " & ")
+	}
+	return list, groups, nil
+}
+
+// lexeme is text as what a tsquery asks for.
+func lexeme(text string) string {
+	return "'" + strings.NewReplacer(`'`, `''`, `\`, `\\`).Replace(text) + "'"
+}
+
+// isPair reports whether the index has text as a pair of words: one character in it is part of neither.
+func isPair(text string) bool {
+	return strings.ContainsFunc(text, func(r rune) bool { part, _ := inWord(r); return !part })
 }
 
 // alternatives are what to ask the index for to find a piece, or false where they are too many. Words hold only letters, digits and
-// marks.
+// marks. Of what an older version indexed search_words does not know the words.
 func (in finder) alternatives(p Piece) ([]string, bool, error) {
-	if p.Begins && p.Ends {
-		return []string{"'" + p.Text + "'"}, true, nil
+	text, like := lexeme(p.Text), p.Text
+	switch {
+	case p.Begins && p.Ends:
+		return []string{text}, true, nil
+	case p.Pair:
+		return []string{text + ":*"}, true, nil
 	}
-	list := []string{"'" + p.Text + "':*"}
-	if p.Begins {
-		return list, true, nil
+	if !p.Begins {
+		like = "%" + like
 	}
-	like := "_%" + p.Text
-	if p.Ends {
-		list[0] = "'" + p.Text + "'"
-	} else {
-		like += "%"
+	if !p.Ends {
+		like, text = like+"%", text+":*"
 	}
-	rows, err := in.tx.Query(in.ctx, `SELECT word FROM search_words WHERE grams @> $1::text[] AND word LIKE $2::text LIMIT $3::int`,
-		pgx.QueryExecModeExec, Grams(p.Text), like, searchWords+1)
+	rows, err := in.tx.Query(in.ctx, `(SELECT quote_literal(word) FROM search_words WHERE grams @> $1::text[] AND word LIKE $2::text LIMIT $3::int)
+		UNION ALL SELECT $4::text WHERE EXISTS (SELECT FROM search_index WHERE chunk = 0 AND version = 0)`,
+		pgx.QueryExecModeExec, Grams(p.Text), like, searchWords+1, text)
 	if err != nil {
 		return nil, false, err
 	}
-	var word string
-	_, err = pgx.ForEachRow(rows, []any{&word}, func() error {
-		list = append(list, "'"+word+"'")
-		return nil
-	})
+	list, err := pgx.CollectRows(rows, pgx.RowTo[string])
 	return list, len(list) <= searchWords, err
 }
 
@@ -598,7 +722,7 @@ func unindex(ctx context.Context, tx pgx.Tx, conversationID string, messageIDs [
 		return err
 	}
 	words, err := pgx.CollectRows(rows, pgx.RowTo[string])
-	if err != nil || len(words) == 0 {
+	if words = slices.DeleteFunc(words, isPair); err != nil || len(words) == 0 {
 		return err
 	}
 	// Most words are common and stand in one of the newest texts.
@@ -617,7 +741,7 @@ func unindex(ctx context.Context, tx pgx.Tx, conversationID string, messageIDs [
 		return err
 	}
 	rows, err = tx.Query(ctx, `SELECT w FROM unnest($1::text[]) w
-		WHERE NOT EXISTS (SELECT FROM search_index WHERE words @@ ('''' || w || '''')::tsquery OFFSET 0)`, pgx.QueryExecModeExec, words)
+		WHERE NOT EXISTS (SELECT FROM search_index WHERE hwlab_dated(words, created_at) @@ ('''' || w || '''')::tsquery OFFSET 0)`, pgx.QueryExecModeExec, words)
 	if err != nil {
 		return err
 	}
@@ -650,7 +774,7 @@ func (s *Store) IndexPending(ctx context.Context, limit int) (taken int, err err
 			return err
 		}
 		old, err := indexRows(ctx, tx, `WITH next AS (
-				SELECT conversation_id, message_id FROM search_index WHERE chunk = 0 AND version = 0 ORDER BY created_at DESC LIMIT $1::int FOR UPDATE SKIP LOCKED
+				SELECT conversation_id, message_id FROM search_index WHERE chunk = 0 AND version < 2 ORDER BY version, created_at DESC LIMIT $1::int FOR UPDATE SKIP LOCKED
 			), taken AS (
 				DELETE FROM search_index i USING next n WHERE i.conversation_id = n.conversation_id AND i.message_id = n.message_id
 				RETURNING i.message_id, i.chunk
@@ -721,7 +845,7 @@ func indexRows(ctx context.Context, tx pgx.Tx, sql string, args ...any) (int, er
 		for _, word := range words {
 			seen[word] = struct{}{}
 		}
-		for i, list := range chunked(words, maxChunk) {
+		for i, list := range chunked(append(words, IndexPairs(content)...), maxChunk) {
 			conversations, messages, wordLists = append(conversations, conversation), append(messages, message), append(wordLists, list)
 			times, chunks = append(times, *at), append(chunks, int32(i))
 		}
@@ -734,7 +858,7 @@ func indexRows(ctx context.Context, tx pgx.Tx, sql string, args ...any) (int, er
 		return 0, err
 	}
 	_, err = tx.Exec(ctx, `INSERT INTO search_index (conversation_id, message_id, chunk, created_at, version, words)
-		SELECT u.conversation_id, u.message_id, u.chunk, u.at, 1, array_to_tsvector(string_to_array(u.words, ' '))
+		SELECT u.conversation_id, u.message_id, u.chunk, u.at, 2, array_to_tsvector(string_to_array(u.words, ' '))
 		  FROM unnest($1::uuid[], $2::uuid[], $3::int[], $4::timestamptz[], $5::text[]) u(conversation_id, message_id, chunk, at, words)
 		ON CONFLICT DO NOTHING`, conversations, messages, chunks, times, wordLists)
 	if err == nil {

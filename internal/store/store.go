@@ -34,6 +34,7 @@ type Store struct {
 	pool    *pgxpool.Pool
 	info    Info
 	appends *appender
+	queued  queuedTexts
 }
 
 // Info says what a store is kept in, for the person who starts the program.

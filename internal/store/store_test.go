@@ -863,8 +863,13 @@ func TestWhatAnOlderVersionIndexed(t *testing.T) {
 	old(id, "beside this one: ysda1", 3)
 	drain()
 	found("with an older server beside it", "sda1", 3)
+	old(id, "at http://110.5.0.1090/", 4)
+	exec(`UPDATE search_index SET version = 1 WHERE version = 0`)
+	found("without pairs", "10.5.0.109", 1)
+	drain()
+	found("with pairs", "10.5.0.109", 1)
 	var left, words int
-	if err := conn.QueryRow(ctx, `SELECT (SELECT count(*) FROM search_index WHERE version = 0 AND chunk = 0), (SELECT count(*) FROM search_words WHERE word LIKE '%sda1%')`).Scan(&left, &words); err != nil || left != 0 || words != 3 {
+	if err := conn.QueryRow(ctx, `SELECT (SELECT count(*) FROM search_index WHERE version < 2 AND chunk = 0), (SELECT count(*) FROM search_words WHERE word LIKE '%sda1%')`).Scan(&left, &words); err != nil || left != 0 || words != 3 {
 		t.Errorf("%d rows are old, %d words, %v", left, words, err)
 	}
 	if list, err := s.Unindexed(ctx, 10); err != nil || len(list) != 0 {

@@ -24,14 +24,18 @@ func (s *Store) Unindexed(ctx context.Context, limit int) ([]Message, error) {
 		}
 		lost := map[string]bool{}
 		for _, word := range missing {
-			lost[word] = true
+			lost[word] = !isPair(word)
 		}
 		unfound := func(text string, indexed, version *int64) bool {
 			words := IndexWords(text)
 			if len(words) == 0 {
 				return false
 			}
-			if indexed == nil || *version > 0 && *indexed != int64(len(words)) { // an older server has other words
+			want := len(words)
+			if indexed != nil && *version > 1 {
+				want += len(IndexPairs(text))
+			}
+			if indexed == nil || *version > 0 && *indexed != int64(want) { // an older server has other words
 				return true
 			}
 			return slices.ContainsFunc(words, func(word string) bool { return lost[word] })

@@ -3,6 +3,7 @@ package store
 import (
 	"cmp"
 	"iter"
+	"maps"
 	"math/bits"
 	"slices"
 	"strings"
@@ -23,6 +24,8 @@ const (
 	maxPart  = wordStep - utf8.UTFMax // bytes of a part of a word that one of these surely holds
 	maxTerms = 32                     // of a query; the others do not count
 	minPart  = 3                      // characters of a part within a word that can be asked for
+
+	maxJoined = 64 // bytes of a word in a pair; before a longer one nothing is joined, after it what is longer is cut
 )
 
 // fold takes case, accents and compatibility forms away and makes one space of white space. (The letters of a kana lose
@@ -146,6 +149,40 @@ func runeStart(s string, at int) int {
 	return at
 }
 
+// pairs yields where in a folded text two words are joined by one character, as in an address, a path or a host's name.
+func pairs(folded string) iter.Seq2[[2]int, [2]int] {
+	return func(yield func(left, right [2]int) bool) {
+		left := [2]int{-1, -2}
+		for from, to := range words(folded) {
+			right := [2]int{from, to}
+			if end := left[1]; from == end+1 && folded[end] != ' ' && left[1]-left[0] <= maxJoined && !yield(left, right) {
+				return
+			}
+			left = right
+		}
+	}
+}
+
+// pair is what the index has of two words that are joined, and whether that is all of them.
+func pair(folded string, left, right [2]int) (text string, whole bool) {
+	if right[1]-right[0] <= maxJoined {
+		return folded[left[0]:right[1]], true
+	}
+	return folded[left[0]:runeStart(folded, right[0]+maxJoined)], false
+}
+
+// IndexPairs returns the distinct pairs of words of text that one character joins, sorted. The index of PostgreSQL has them beside
+// the words: an address is made of numbers that each stand in many texts.
+func IndexPairs(text string) []string {
+	folded := fold(text)
+	seen := map[string]struct{}{}
+	for left, right := range pairs(folded) {
+		text, _ := pair(folded, left, right)
+		seen[text] = struct{}{}
+	}
+	return slices.Sorted(maps.Keys(seen))
+}
+
 // IndexWords returns the distinct words of text, sorted. It is what the index of both engines is made of.
 func IndexWords(text string) []string {
 	folded := fold(text)
@@ -155,12 +192,7 @@ func IndexWords(text string) []string {
 			seen[word] = struct{}{}
 		}
 	}
-	list := make([]string, 0, len(seen))
-	for word := range seen {
-		list = append(list, word)
-	}
-	slices.Sort(list)
-	return list
+	return slices.Sorted(maps.Keys(seen))
 }
 
 // Matcher finds the terms of a query in texts.
@@ -219,16 +251,13 @@ func terms(query string) iter.Seq[string] {
 func (m Matcher) Empty() bool { return len(m.terms) == 0 }
 
 // Match reports whether text holds all the terms.
-func (m Matcher) Match(text string) bool {
-	if m.Empty() {
-		return false
-	}
-	folded := fold(text)
+func (m Matcher) Match(text string) bool { return !m.Empty() && m.in(fold(text)) }
+
+func (m Matcher) in(folded string) bool {
 	return !slices.ContainsFunc(m.terms, func(t term) bool { return t.in(folded, 0) < 0 })
 }
 
-// Runs returns what stands between the spaces of the terms. A text of ASCII alone that holds the terms has all of it in lower case,
-// since nothing else is folded there.
+// Runs returns what stands between the spaces of the terms.
 func (m Matcher) Runs() []string {
 	var list []string
 	for _, t := range m.terms {
@@ -294,17 +323,41 @@ func (m Matcher) Score(text string) int {
 	return score
 }
 
-// Piece is something that the index must have of a text that holds the terms: a word, its beginning, its end, or a part of it.
+// Piece is something that the index must have of a text that holds the terms: a word, its beginning, its end, or a part of it, or two
+// words that are joined.
 type Piece struct {
 	Text         string
 	Begins, Ends bool // the word begins with it, and ends with it
+	Pair         bool // see [IndexPairs]; it begins with a word and, if it ends, ends with one
 }
 
 // Pieces returns what the index must have, the longest first. None where the terms hold no word that could be asked for: every
 // text may then hold them.
-func (m Matcher) Pieces() []Piece {
+func (m Matcher) Pieces() []Piece { return m.pieces(false) }
+
+// Paired returns the same, with pairs in place of the words in them.
+func (m Matcher) Paired() []Piece { return m.pieces(true) }
+
+func (m Matcher) pieces(paired bool) []Piece {
 	var list []Piece
+	add := func(p Piece) {
+		if !slices.Contains(list, p) {
+			list = append(list, p)
+		}
+	}
 	for _, t := range m.terms {
+		in := map[int]bool{} // which words are in pairs, by their beginnings
+		if paired && !t.short {
+			for left, right := range pairs(t.text) {
+				if left[0] == 0 {
+					continue // it may be the end of a longer word
+				}
+				text, whole := pair(t.text, left, right)
+				add(Piece{Text: text, Begins: true, Ends: whole && right[1] < len(t.text), Pair: true})
+				in[left[0]] = true
+				in[right[0]] = whole
+			}
+		}
 		for from, to := range words(t.text) {
 			p := Piece{Text: t.text[from:to], Begins: true, Ends: true}
 			first, _ := utf8.DecodeRuneInString(p.Text)
@@ -314,8 +367,8 @@ func (m Matcher) Pieces() []Piece {
 			if len(p.Text) > maxWord || len(p.Text) > maxPart && !(p.Begins && p.Ends) {
 				p.Text, p.Ends = p.Text[:runeStart(p.Text, maxPart)], false
 			}
-			if (p.Begins || utf8.RuneCountInString(p.Text) >= minPart) && !slices.Contains(list, p) {
-				list = append(list, p)
+			if !in[from] && (p.Begins || utf8.RuneCountInString(p.Text) >= minPart) {
+				add(p)
 			}
 		}
 	}

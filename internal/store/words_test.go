@@ -51,6 +51,51 @@ func TestMatcher(t *testing.T) {
 	}
 }
 
+func TestIndexPairs(t *testing.T) {
+	for text, want := range map[string]string{
+		"":                             "",
+		"one two":                      "",
+		"http://10.5.0.109:80/":        "0.109 10.5 109:80 5.0",
+		"/Dev/sda1, node-1.lan":        "1.lan dev/sda1 node-1",
+		"a.b a.b a..b":                 "a.b",
+		"日.本語 a・b":                     "日.本",
+		`it's C:\windows`:              `it's`,
+		`c:\x\y`:                       `x\y`,
+		strings.Repeat("x", 65) + ".y": "",
+		"y." + strings.Repeat("é", 65): "y." + strings.Repeat("e", 64),
+	} {
+		if got := strings.Join(store.IndexPairs(text), " "); got != want {
+			t.Errorf("the pairs of %q are %q, want %q", text, got, want)
+		}
+	}
+}
+
+func TestPairsAreAskedForInPlaceOfTheirWords(t *testing.T) {
+	for query, want := range map[string]string{
+		"10.5.0.109":  "0.109* 5.0",
+		"/var/lib/x":  "var/lib lib/x*",
+		`"a b.c d.e"`: "b.c d.e*",
+		"sda1":        "*sda1*",
+		"lan.":        "*lan",
+		"x y":         "x* y*",
+	} {
+		var got []string
+		for _, p := range store.NewMatcher(query).Paired() {
+			text := p.Text
+			if !p.Begins {
+				text = "*" + text
+			}
+			if !p.Ends {
+				text += "*"
+			}
+			got = append(got, text)
+		}
+		if got := strings.Join(got, " "); got != want {
+			t.Errorf("%q asks for %q, want %q", query, got, want)
+		}
+	}
+}
+
 // Of a text that holds the terms, the index has the pieces.
 func TestPiecesAreInTheIndex(t *testing.T) {
 	letters := rapid.StringOfN(rapid.RuneFrom([]rune("abé日ς.- \n")), 0, 12, -1)
@@ -63,9 +108,13 @@ func TestPiecesAreInTheIndex(t *testing.T) {
 		if !match.Match(text) {
 			return
 		}
-		words := store.IndexWords(text)
-		for _, p := range match.Pieces() {
-			if !slices.ContainsFunc(words, func(w string) bool {
+		words, pairs := store.IndexWords(text), store.IndexPairs(text)
+		for _, p := range append(match.Pieces(), match.Paired()...) {
+			list := words
+			if p.Pair {
+				list = pairs
+			}
+			if !slices.ContainsFunc(list, func(w string) bool {
 				return strings.Contains(w, p.Text) && (!p.Begins || strings.HasPrefix(w, p.Text)) && (!p.Ends || strings.HasSuffix(w, p.Text))
 			}) {
 				t.Fatalf("%q in %q asks for %+v", text[from:to], text, p)

@@ -65,7 +65,7 @@ func (in finder) texts(f func(store.Text), query string, args ...any) error {
 	}, query, append([]any{in.q.Archived, in.q.Role, in.q.Model}, args...)...)
 }
 
-func (in finder) Queued(f func(store.Text)) error {
+func (in finder) Queued(_ int, f func(store.Text)) error {
 	after, err := in.q.Start()
 	if err != nil {
 		return err

@@ -35,6 +35,8 @@ var searchTests = []test{
 	{"Filters", filters},
 	{"BestFirst", bestFirst},
 	{"BoundedWork", boundedWork},
+	{"TextsOfAllTimes", textsOfAllTimes},
+	{"ManyFindsOfOneTime", manyFindsOfOneTime},
 	{"WordsGoWithTheirTexts", wordsGoWithTheirTexts},
 	{"LikeANaiveSearch", likeANaiveSearch},
 }

@@ -293,6 +293,78 @@ func boundedWork(t *testing.T, r *record) {
 	same(t, "found at once", hitIDs(r.find(t, q).Hits), []string{old})
 }
 
+// Wherever in time texts stand, a search that leaves out what is between them has them in order and each once.
+func textsOfAllTimes(t *testing.T, r *record) {
+	day := 24 * time.Hour
+	check(t, 4, func(rt *rapid.T) {
+		mark := word()
+		type place struct {
+			at time.Time
+			id string
+		}
+		var want []place
+		at := time.Date(2026, 11, 20, 0, 0, 0, 0, time.UTC)
+		for range 10 {
+			at = at.Add(-rapid.SampledFrom([]time.Duration{time.Microsecond, time.Hour, day, 5 * day, 8 * day, 60 * day, 600 * day, 20_000 * day}).Draw(rt, "earlier"))
+			conversation := r.create(rt)
+			var list []store.NewMessage
+			for i := range 75 {
+				list = append(list, store.NewMessage{Role: "user", Content: "-"})
+				if i%20 == 0 && rapid.Bool().Draw(rt, "mark") {
+					list[i].Content = mark
+				}
+			}
+			ids, _ := r.append(rt, store.Append{ConversationID: conversation, Messages: list})
+			for i, m := range slices.Backward(list) {
+				if m.Content == mark {
+					want = append(want, place{at, ids[i]})
+				}
+			}
+			r.drain(rt)
+			r.engine.SetTimes(t, r.Store, conversation, at)
+		}
+		var ids []string
+		for _, p := range want {
+			ids = append(ids, p.id)
+		}
+		for _, limit := range []int{1, 3, 100} {
+			same(rt, fmt.Sprintf("found by pages of %d", limit), hitIDs(r.pages(rt, store.SearchQuery{Text: mark, Limit: limit})), ids)
+		}
+		for _, p := range want {
+			same(rt, "found from its time on", hitIDs(r.find(rt, store.SearchQuery{Text: mark, After: p.at, Before: p.at.Add(time.Microsecond), Limit: 100}).Hits),
+				slices.Collect(func(yield func(string) bool) {
+					for _, other := range want {
+						if other.at.Equal(p.at) && !yield(other.id) {
+							return
+						}
+					}
+				}))
+		}
+	})
+}
+
+// The index finds thousands in a few days that the texts do not hold as they are asked for; what they crowd is found, page by page.
+func manyFindsOfOneTime(t *testing.T, r *record) {
+	mark := word()
+	at := time.Date(2019, 3, 10, 23, 59, 59, 0, time.UTC)
+	var want []string
+	for _, ago := range []time.Duration{0, 24 * time.Hour, 25 * time.Hour, 3 * 24 * time.Hour} {
+		conversation := r.create(t)
+		var list []store.NewMessage
+		for range 1700 {
+			list = append(list, store.NewMessage{Role: "user", Content: "then " + mark})
+		}
+		list[900].Content = mark + " then"
+		ids, _ := r.append(t, store.Append{ConversationID: conversation, Messages: list})
+		r.drain(t)
+		r.engine.SetTimes(t, r.Store, conversation, at.Add(-ago))
+		want = append(want, ids[900])
+	}
+	same(t, "found among many", hitIDs(r.pages(t, store.SearchQuery{Text: `"` + mark + ` then"`})), want)
+	page := r.find(t, store.SearchQuery{Text: mark[2:] + " then", Limit: 100})
+	equal(t, "hits of a page", len(page.Hits), 100)
+}
+
 // With a message its words are gone, wherever they were kept, but not those that another has.
 func wordsGoWithTheirTexts(t *testing.T, r *record) {
 	for name, remove := range map[string]func(conversation, message string) error{
@@ -346,7 +418,7 @@ func likeANaiveSearch(t *testing.T, r *record) {
 		}
 		return false
 	}
-	letters := rapid.SampledFrom([]rune("aaabbABéÉｋＫ日がか11..-/ \n"))
+	letters := rapid.SampledFrom([]rune("aaabbABéÉｋＫ日がか11..-/'\\ \n"))
 	text := rapid.Map(rapid.SliceOfN(letters, 0, 14), func(list []rune) string { return strings.TrimSpace(string(list)) })
 	check(t, 25, func(rt *rapid.T) {
 		conversation := r.create(rt)
