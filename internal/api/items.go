@@ -369,6 +369,7 @@ type itemObject struct {
 	// In the lists of items, see newThreadItem:
 	Model  string        `json:"model,omitempty"` // that wrote it
 	Branch *branchObject `json:"branch,omitempty"`
+	Silent *string       `json:"silent_response_id,omitempty"` // the reply that it asked for, which ended without a word
 }
 
 // newItem is a kept message as an item.

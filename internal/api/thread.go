@@ -216,7 +216,7 @@ type branchObject struct {
 // newThreadItem is a message of a thread with details as an item, with hwlab's own fields.
 func newThreadItem(m store.Message) (itemObject, error) {
 	o, err := newItem(m)
-	o.Model, o.Branch = m.Model, &branchObject{Count: 1, IDs: []string{o.ID}}
+	o.Model, o.Branch, o.Silent = m.Model, &branchObject{Count: 1, IDs: []string{o.ID}}, nullable(responseID, m.SilentID)
 	if m.Siblings != nil {
 		o.Branch.Count, o.Branch.IDs = len(m.Siblings), nil
 	}

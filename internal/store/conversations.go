@@ -53,6 +53,7 @@ type Message struct {
 	// With [ThreadQuery.Details]:
 	Model    string    // that wrote it, or ""
 	Siblings []Sibling // the messages that continue the same one as it does, itself among them, in order; nil: it alone
+	SilentID string    // the reply that it asked for, where that ended without a word, or ""
 }
 
 // Sibling is one of several messages that continue the same one, each the beginning of a branch.
@@ -484,9 +485,12 @@ func readLine(ctx context.Context, db interface {
 	Query(ctx context.Context, sql string, args ...any) (pgx.Rows, error)
 }, q ThreadQuery, line []Stretch, written []Message) (ThreadPage, error) {
 	var messages []Message
-	model := `''`
+	details := `'', NULL::uuid`
 	if q.Details {
-		model = `coalesce((SELECT model FROM responses WHERE id = messages.response_id), '')`
+		// A reply stands right behind the last message that asks for it.
+		details = `coalesce((SELECT model FROM responses WHERE id = messages.response_id), ''),
+			(SELECT id FROM responses r WHERE messages.response_id IS NULL AND r.conversation_id = $1::uuid AND r.seq = messages.seq + 1 AND r.ended_at IS NOT NULL
+			    AND NOT EXISTS (SELECT 1 FROM messages said WHERE said.conversation_id = $1::uuid AND said.seq = r.seq) LIMIT 1)`
 	}
 	for _, r := range q.Ranges(line) {
 		order, left := `ASC`, noLimit
@@ -496,7 +500,7 @@ func readLine(ctx context.Context, db interface {
 		if q.Limit > 0 {
 			left = int64(q.Limit + 1 - len(messages))
 		}
-		rows, err := db.Query(ctx, `SELECT `+messageColumns+`, `+model+` FROM messages
+		rows, err := db.Query(ctx, `SELECT `+messageColumns+`, `+details+` FROM messages
 			WHERE conversation_id = $1::uuid AND (seq, idx) >= ($2::bigint, $3::int) AND (seq, idx) <= ($4::bigint, $5::int)
 			  AND (status <> 'deleted' OR $6::bool)
 			ORDER BY seq `+order+`, idx `+order+` LIMIT $7::bigint`,
@@ -515,9 +519,9 @@ func readLine(ctx context.Context, db interface {
 }
 
 func scanThreadMessage(row pgx.CollectableRow) (Message, error) {
-	var model string
-	m, err := scanMessageAnd(row, &model)
-	m.Model = model
+	var model, silent string
+	m, err := scanMessageAnd(row, &model, (*uuidText)(&silent))
+	m.Model, m.SilentID = model, silent
 	return m, err
 }
 

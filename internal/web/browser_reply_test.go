@@ -2,9 +2,11 @@ package web_test
 
 import (
 	"fmt"
+	"net/http"
 	"strings"
 	"testing"
 
+	"github.com/chromedp/cdproto/input"
 	"github.com/chromedp/chromedp"
 
 	"git.georgsen.dk/hwlab/internal/llm"
@@ -79,48 +81,50 @@ func TestAReplyIsWrittenAnewAndAQuestionEdited(t *testing.T) {
 // A poll that comes while a conversation is being loaded once put its question on the page a second time, as the last one,
 // and what was sent next went to the wrong branch.
 func TestAPollWhileAConversationOpens(t *testing.T) {
-	s := newServer(t, testrecord.SQLite(t), "", "")
-	for _, text := range []string{"First try.", "Second try."} {
-		s.model.Script(llmtest.Say(text)...)
-	}
-	b := browser(t)()
-	b.open(s.url("/"))
-	b.send("Tell me")
-	b.settled(2)
-	b.click(in(1, "Regenerate"))
-	b.says(1, "Second try.")
-	b.settled(2)
-	b.wait("document.querySelector('article.assistant .versions').innerText.replace(/\\s/g, '') === '‹2/2›'")
+	widths(t, func(t *testing.T, b *tab) {
+		s := newServer(t, testrecord.SQLite(t), "", "")
+		for _, text := range []string{"First try.", "Second try."} {
+			s.model.Script(llmtest.Say(text)...)
+		}
+		b.open(s.url("/"))
+		b.send("Tell me")
+		b.settled(2)
+		b.click(in(1, "Regenerate"))
+		b.says(1, "Second try.")
+		b.settled(2)
+		b.wait("document.querySelector('article.assistant .versions').innerText.replace(/\\s/g, '') === '‹2/2›'")
 
-	// The first answer with items is held until two polls have begun, so that the first of them has ended.
-	b.text(`(() => {
-		const real = window.fetch;
-		let polls = 0, held = false, free;
-		const two = new Promise((resolve) => { free = resolve; });
-		window.loaded = false;
-		window.fetch = async (path, options) => {
-			const answer = await real(path, options);
-			if (String(path).startsWith("/v1/conversations?") && held && ++polls === 2) free();
-			if (String(path).includes("/items") && !held) {
-				held = true;
-				await two;
-				setTimeout(() => { window.loaded = true; });
-			}
-			return answer;
-		};
-	})()`)
-	b.click(in(1, "Previous version"))
-	b.wait("window.dispatchEvent(new Event('focus')) && window.loaded")
-	b.says(1, "First try.")
-	if n := b.text("document.querySelectorAll('[role=log] article').length"); n != "2" {
-		t.Errorf("%s messages on the page:\n%s", n, b.articles())
-	}
+		// The first answer with items is held until two polls have begun, so that the first of them has ended.
+		b.text(`(() => {
+			const real = window.fetch;
+			let polls = 0, held = false, free;
+			const two = new Promise((resolve) => { free = resolve; });
+			window.loaded = false;
+			window.fetch = async (path, options) => {
+				const answer = await real(path, options);
+				if (String(path).startsWith("/v1/conversations?") && held && ++polls === 2) free();
+				if (String(path).includes("/items") && !held) {
+					held = true;
+					await two;
+					setTimeout(() => { window.loaded = true; });
+				}
+				return answer;
+			};
+		})()`)
+		b.click(in(1, "Previous version"))
+		b.wait("window.dispatchEvent(new Event('focus')) && window.loaded")
+		b.says(1, "First try.")
+		if n := b.text("document.querySelectorAll('[role=log] article').length"); n != "2" {
+			t.Errorf("%s messages on the page:\n%s", n, b.articles())
+		}
+	})
 }
 
 func TestOtherTabsFollowToANewVersion(t *testing.T) {
 	s := newServer(t, testrecord.SQLite(t), "", "")
 	open := browser(t)
 	b, other := open(), open()
+	other.do(chromedp.EmulateViewport(390, 844, chromedp.EmulateMobile))
 	s.model.Script(llmtest.Say("First try.")...)
 	s.model.Script(llmtest.Say("Second try.")...)
 	b.open(s.url("/"))
@@ -157,18 +161,87 @@ func TestReasoningIsFoldedAndTokensAreCounted(t *testing.T) {
 }
 
 func TestAnInterruptedReplyGoesOn(t *testing.T) {
-	s := newServer(t, testrecord.SQLite(t), "", "")
-	b := browser(t)()
-	s.model.Script(llmtest.Step{Text: "Half of"}, llmtest.Step{Break: true})
-	s.model.Script(llmtest.Say("the whole.")...)
-	b.open(s.url("/"))
-	b.send("Tell me")
-	b.settled(2)
-	b.wait("document.querySelector('.end')?.innerText.includes('What had arrived is kept.')")
-	b.do(chromedp.Reload())
-	b.click(in(1, "Ask to go on"))
-	b.says(3, "the whole.")
-	b.settled(4)
+	widths(t, func(t *testing.T, b *tab) {
+		s := newServer(t, testrecord.SQLite(t), "", "")
+		s.model.Script(llmtest.Step{Text: "Half of"}, llmtest.Step{Break: true})
+		s.model.Script(llmtest.Say("the whole.")...)
+		b.open(s.url("/"))
+		b.send("Tell me")
+		b.settled(2)
+		b.wait("document.querySelector('.end')?.innerText.includes('What had arrived is kept.')")
+		b.do(chromedp.Reload())
+		b.click(in(1, "Ask to go on"))
+		b.says(3, "the whole.")
+		b.settled(4)
+	})
+}
+
+// A reply that ends before its first word says why, too, and goes on saying it: when the page looks again, after a reload, in another browser,
+// and when more was asked since. What is written anew takes its place.
+func TestAReplyWithoutAWordSaysWhy(t *testing.T) {
+	open := browser(t)
+	widths(t, func(t *testing.T, b *tab) {
+		s := newServer(t, testrecord.SQLite(t), "", "")
+		b.open(s.url("/"))
+		other := open()
+		b.send("Hello")
+		b.settled(2)
+		other.open(s.url(b.text("location.pathname")))
+		other.settled(2)
+		s.model.Script(llmtest.Step{Err: &llm.Error{Status: http.StatusInternalServerError, Message: "it needs 12 GiB of memory"}})
+		b.send("And you?")
+		why := func(of *tab, article int, what string) {
+			t.Helper()
+			of.wait(fmt.Sprintf("(e => e?.offsetParent && e.innerText.includes(%q))(document.querySelectorAll('[role=log] article')[%d]?.querySelector('.end'))", what, article))
+		}
+		// polled waits until a page has looked at the server twice, so that what the first look found is shown.
+		polled := func(of *tab) {
+			t.Helper()
+			looks := "performance.getEntriesByType('resource').filter(e => e.name.includes('/v1/conversations?')).length"
+			of.text("window.looks = " + looks)
+			of.wait("(window.dispatchEvent(new Event('focus')), " + looks + " > window.looks + 6)")
+		}
+		for _, of := range []*tab{b, other} {
+			of.settled(4)
+			why(of, 3, "12 GiB")
+			polled(of)
+			why(of, 3, "12 GiB")
+			of.do(chromedp.Reload())
+			of.settled(4)
+			why(of, 3, "12 GiB")
+			polled(of)
+			why(of, 3, "12 GiB")
+		}
+		b.checkAccess("a reply that failed")
+
+		gate := llmtest.NewGate()
+		s.model.Script(llmtest.Step{Gate: gate, Text: "never"})
+		b.send("Stop at once")
+		<-gate.Reached()
+		b.click(button("Stop"))
+		for _, of := range []*tab{b, other} {
+			of.settled(6)
+			why(of, 5, "The reply was stopped.")
+			why(of, 3, "12 GiB")
+			of.do(chromedp.Reload())
+			of.settled(6)
+			why(of, 5, "The reply was stopped.")
+			why(of, 3, "12 GiB")
+		}
+
+		s.model.Script(llmtest.Say("Fine.")...)
+		b.click(in(5, "Regenerate"))
+		for _, of := range []*tab{b, other} {
+			of.says(5, "Fine.")
+			of.settled(6)
+			polled(of)
+			of.settled(6)
+			of.do(chromedp.Reload())
+			of.says(5, "Fine.")
+			of.settled(6)
+			why(of, 3, "12 GiB")
+		}
+	})
 }
 
 // Where the model's server can, an interrupted reply goes on in a version of its own, which begins with what there was. The view stays
@@ -273,8 +346,44 @@ func TestTheLabsLanguagesAreHighlighted(t *testing.T) {
 				t.Errorf("%s is shown as %s", c[0], got)
 			}
 		}
-		b.text("document.querySelector('article.user').matches(':hover')")
+	})
+}
+
+// What can be done with a message, and when it was said, shows where the mouse is, where the focus is, and below the last reply.
+func TestTimesShowWhereTheMouseIs(t *testing.T) {
+	widths(t, func(t *testing.T, b *tab) {
+		s := newServer(t, testrecord.SQLite(t), "", "")
+		b.open(s.url("/"))
+		for i := range 2 {
+			b.send("Question")
+			b.settled(2*i + 2)
+		}
+		b.wait("document.querySelectorAll('article [data-do=edit]').length === 2")
 		b.wait("[...document.querySelectorAll('.meta time')].every(time => time.title.includes(String(new Date().getFullYear())))")
+		shown := func(want string) {
+			t.Helper()
+			b.wait("[...document.querySelectorAll('article > footer.meta')].map(m => getComputedStyle(m).opacity).join() === '" + want + "'")
+		}
+		move := func(x, y string) {
+			t.Helper()
+			var at [2]float64
+			fmt.Sscan(b.text(x)+" "+b.text(y), &at[0], &at[1])
+			if _, err := chromedp.Call(b.ctx, input.DispatchMouseEvent, input.DispatchMouseEventParams{Type: input.DispatchMouseEventTypeMouseMoved, X: at[0], Y: at[1]}); err != nil {
+				t.Fatal(err)
+			}
+		}
+		b.text("document.querySelector('#scroller').scrollTop = 0")
+		b.still(scrollTop)
+		move("innerWidth / 2", "innerHeight - 5")
+		shown("0,0,0,1")
+		for i, want := range []string{"1,0,0,1", "0,1,0,1", "0,0,1,1"} {
+			place := fmt.Sprintf("document.querySelectorAll('article')[%d].getBoundingClientRect()", i)
+			move(place+".left + 40", place+".top + 10")
+			shown(want)
+		}
+		move("innerWidth / 2", "innerHeight - 5")
+		b.text("document.querySelector('article [data-do=edit]').focus()")
+		shown("1,0,0,1")
 	})
 }
 

@@ -11,6 +11,7 @@ import (
 	"sync/atomic"
 	"testing"
 
+	"github.com/chromedp/cdproto/page"
 	"github.com/chromedp/chromedp"
 
 	"git.georgsen.dk/hwlab/internal/llm/llmtest"
@@ -110,60 +111,89 @@ func TestAQuestionIsSentOnce(t *testing.T) {
 	})
 }
 
+// Stop counts from the moment its button is there, which is before the server has named the reply.
+func TestAReplyIsStoppedBeforeItHasAName(t *testing.T) {
+	widths(t, func(t *testing.T, b *tab) {
+		s := newServer(t, testrecord.SQLite(t), "", "")
+		b.open(s.url("/"))
+		b.ready()
+		for i, stop := range []func(){func() { b.click(button("Stop")) }, func() { b.key("Escape", "Escape", 27, 0) }} {
+			pass := make(chan struct{})
+			s.between(func(w http.ResponseWriter, r *http.Request, next http.Handler) {
+				if asks(r) {
+					<-pass
+				}
+				next.ServeHTTP(w, r)
+			})
+			gate := llmtest.NewGate()
+			s.model.Script(llmtest.Step{Gate: gate, Text: "never"})
+			b.insertInBox("Which disk?")
+			b.enterNow("0")
+			b.wait("document.querySelector('article.user.sending')")
+			stop()
+			b.still("1")
+			close(pass)
+			b.settled(2*i + 2)
+			b.wait(lastArticle + ".querySelector('.end').innerText.includes('The reply was stopped.')")
+		}
+	})
+}
+
 // The answer that a conversation was made can be lost, too; to try again makes no other.
 func TestANewConversationIsMadeOnce(t *testing.T) {
-	b := browser(t)()
-	s := newServer(t, testrecord.SQLite(t), "", "")
-	b.open(s.url("/"))
-	b.ready()
-	var better atomic.Bool
-	s.between(func(w http.ResponseWriter, r *http.Request, next http.Handler) {
-		if r.Method == "POST" && r.URL.Path == "/v1/conversations" && !better.Load() {
-			next.ServeHTTP(httptest.NewRecorder(), r)
-			panic(http.ErrAbortHandler)
+	widths(t, func(t *testing.T, b *tab) {
+		s := newServer(t, testrecord.SQLite(t), "", "")
+		b.open(s.url("/"))
+		b.ready()
+		var better atomic.Bool
+		s.between(func(w http.ResponseWriter, r *http.Request, next http.Handler) {
+			if r.Method == "POST" && r.URL.Path == "/v1/conversations" && !better.Load() {
+				next.ServeHTTP(httptest.NewRecorder(), r)
+				panic(http.ErrAbortHandler)
+			}
+			next.ServeHTTP(w, r)
+		})
+		b.insertInBox("Which disk?")
+		b.enterNow("0")
+		b.wait(lastArticle + ".innerText.includes('Not sent')")
+		b.do(chromedp.Reload()) // also from a page that was left meanwhile
+		b.wait(lastArticle + ".innerText.includes('Not sent')")
+		better.Store(true)
+		b.click(button("Retry"))
+		b.settled(2)
+		s.between(nil)
+		page, err := s.record.List(t.Context(), store.ListQuery{Limit: 10})
+		if err != nil || len(page.Conversations) != 1 || page.Conversations[0].MessageCount != 2 {
+			t.Errorf("there are the conversations %+v, %v", page.Conversations, err)
 		}
-		next.ServeHTTP(w, r)
-	})
-	b.insertInBox("Which disk?")
-	b.enterNow("0")
-	b.wait(lastArticle + ".innerText.includes('Not sent')")
-	b.do(chromedp.Reload()) // also from a page that was left meanwhile
-	b.wait(lastArticle + ".innerText.includes('Not sent')")
-	better.Store(true)
-	b.click(button("Retry"))
-	b.settled(2)
-	s.between(nil)
-	page, err := s.record.List(t.Context(), store.ListQuery{Limit: 10})
-	if err != nil || len(page.Conversations) != 1 || page.Conversations[0].MessageCount != 2 {
-		t.Errorf("there are the conversations %+v, %v", page.Conversations, err)
-	}
 
-	// One that was deleted meanwhile is not what is asked for again and again.
-	better.Store(false)
-	s.between(func(w http.ResponseWriter, r *http.Request, next http.Handler) {
-		if r.Method == "POST" && r.URL.Path == "/v1/conversations" && !better.Load() {
-			next.ServeHTTP(httptest.NewRecorder(), r)
-			panic(http.ErrAbortHandler)
+		// One that was deleted meanwhile is not what is asked for again and again.
+		better.Store(false)
+		s.between(func(w http.ResponseWriter, r *http.Request, next http.Handler) {
+			if r.Method == "POST" && r.URL.Path == "/v1/conversations" && !better.Load() {
+				next.ServeHTTP(httptest.NewRecorder(), r)
+				panic(http.ErrAbortHandler)
+			}
+			next.ServeHTTP(w, r)
+		})
+		b.click(button("New conversation"))
+		b.wait("location.pathname === '/'")
+		b.insertInBox("And this?")
+		b.enterNow("0")
+		b.wait(lastArticle + ".innerText.includes('Not sent')")
+		better.Store(true)
+		page, err = s.record.List(t.Context(), store.ListQuery{Limit: 10})
+		if err != nil || len(page.Conversations) != 2 {
+			t.Fatalf("there are the conversations %+v, %v", page.Conversations, err)
 		}
-		next.ServeHTTP(w, r)
+		if err := s.record.DeleteConversation(t.Context(), page.Conversations[0].ID); err != nil {
+			t.Fatal(err)
+		}
+		b.click(button("Retry"))
+		b.wait(lastArticle + ".innerText.includes('was deleted')")
+		b.click(button("Retry"))
+		b.settled(2)
 	})
-	b.click(button("New conversation"))
-	b.wait("location.pathname === '/'")
-	b.insertInBox("And this?")
-	b.enterNow("0")
-	b.wait(lastArticle + ".innerText.includes('Not sent')")
-	better.Store(true)
-	page, err = s.record.List(t.Context(), store.ListQuery{Limit: 10})
-	if err != nil || len(page.Conversations) != 2 {
-		t.Fatalf("there are the conversations %+v, %v", page.Conversations, err)
-	}
-	if err := s.record.DeleteConversation(t.Context(), page.Conversations[0].ID); err != nil {
-		t.Fatal(err)
-	}
-	b.click(button("Retry"))
-	b.wait(lastArticle + ".innerText.includes('was deleted')")
-	b.click(button("Retry"))
-	b.settled(2)
 }
 
 func TestAQuestionThatWasNotSentIsKept(t *testing.T) {
@@ -430,41 +460,102 @@ func TestEightTabs(t *testing.T) {
 	}
 }
 
+// While a reply runs its stream is all that a tab asks for; without one it looks every 3 s, and at once when it gets the focus; one that is
+// not seen asks nothing.
+func TestATabHoldsOneRequest(t *testing.T) {
+	widths(t, func(t *testing.T, b *tab) {
+		s := newServer(t, testrecord.SQLite(t), "", "")
+		var polls atomic.Int32
+		s.between(func(w http.ResponseWriter, r *http.Request, next http.Handler) {
+			if !strings.Contains(r.Header.Get("Accept"), "event-stream") {
+				polls.Add(1)
+			}
+			next.ServeHTTP(w, r)
+		})
+		// The page's three seconds pass in 20 ms.
+		if _, err := chromedp.Call(b.ctx, page.AddScriptToEvaluateOnNewDocument, page.AddScriptToEvaluateOnNewDocumentParams{
+			Source: `(real => setTimeout = window.setTimeout = (f, ms, ...more) => real(f, ms === 3000 ? 20 : ms, ...more))(setTimeout)`}); err != nil {
+			t.Fatal(err)
+		}
+		gate := llmtest.NewGate()
+		s.model.Script(llmtest.Step{Text: "So far."}, llmtest.Step{Gate: gate, Text: " The end."})
+		goesOn := func() {
+			t.Helper()
+			for now := polls.Load(); polls.Load() < now+8; {
+				b.text("0")
+			}
+		}
+		rests := func() {
+			t.Helper()
+			b.still("1") // what was asked before is answered
+			b.still("1")
+			now := polls.Load()
+			for range 10 {
+				b.still("1")
+			}
+			if n := polls.Load() - now; n != 0 {
+				t.Errorf("%d requests beside the stream", n)
+			}
+		}
+		b.open(s.url("/"))
+		b.ready()
+		goesOn()
+		b.send("Tell me")
+		b.waitText("So far.")
+		b.wait("document.querySelector('nav .running:not([hidden])')")
+		rests()
+		now := polls.Load()
+		b.text("window.dispatchEvent(new Event('focus'))")
+		for polls.Load() == now {
+			b.text("0")
+		}
+		rests()
+		gate.Open()
+		b.settled(2)
+		goesOn()
+		b.show(false)
+		rests()
+		b.show(true)
+		goesOn()
+	})
+}
+
 // What waits in a tab that is not seen is sent, and the tab holds no stream for it.
 func TestAHiddenTabSendsWhatWaits(t *testing.T) {
-	s := newServer(t, testrecord.SQLite(t), "", "")
-	var streams atomic.Int32
-	s.between(func(w http.ResponseWriter, r *http.Request, next http.Handler) {
-		if strings.Contains(r.Header.Get("Accept"), "event-stream") {
-			streams.Add(1)
-			defer streams.Add(-1)
+	widths(t, func(t *testing.T, b *tab) {
+		s := newServer(t, testrecord.SQLite(t), "", "")
+		var streams atomic.Int32
+		s.between(func(w http.ResponseWriter, r *http.Request, next http.Handler) {
+			if strings.Contains(r.Header.Get("Accept"), "event-stream") {
+				streams.Add(1)
+				defer streams.Add(-1)
+			}
+			next.ServeHTTP(w, r)
+		})
+		one, two := llmtest.NewGate(), llmtest.NewGate()
+		s.model.Script(llmtest.Step{Text: "So far."}, llmtest.Step{Gate: one, Text: " The end."})
+		s.model.Script(llmtest.Step{Text: "So good."}, llmtest.Step{Gate: two, Text: " All."})
+		b.open(s.url("/"))
+		b.send("First")
+		b.waitText("So far.")
+		b.insertInBox("Second")
+		b.enterNow("0")
+		b.show(false)
+		one.Open()
+		<-two.Reached()
+		b.waitText("Second")
+		b.wait(box + ".value === ''")
+		for streams.Load() > 0 { // the browser has let go of it
+			b.text("0")
 		}
-		next.ServeHTTP(w, r)
+		two.Open()
+		b.waitText("So good. All.")
+		b.wait("document.title.startsWith('● First')")
+		b.show(true)
+		b.settled(4)
+		b.says(2, "Second")
+		b.wait("document.title.startsWith('First')")
 	})
-	one, two := llmtest.NewGate(), llmtest.NewGate()
-	s.model.Script(llmtest.Step{Text: "So far."}, llmtest.Step{Gate: one, Text: " The end."})
-	s.model.Script(llmtest.Step{Text: "So good."}, llmtest.Step{Gate: two, Text: " All."})
-	b := browser(t)()
-	b.open(s.url("/"))
-	b.send("First")
-	b.waitText("So far.")
-	b.insertInBox("Second")
-	b.enterNow("0")
-	b.show(false)
-	one.Open()
-	<-two.Reached()
-	b.waitText("Second")
-	b.wait(box + ".value === ''")
-	for streams.Load() > 0 { // the browser has let go of it
-		b.text("0")
-	}
-	two.Open()
-	b.waitText("So good. All.")
-	b.wait("document.title.startsWith('● First')")
-	b.show(true)
-	b.settled(4)
-	b.says(2, "Second")
-	b.wait("document.title.startsWith('First')")
 }
 
 // A question that is sent while its conversation is still being loaded stands after what was said before, once.

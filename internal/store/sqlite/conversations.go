@@ -342,12 +342,15 @@ const throughSQL = `SELECT seq, idx, 0 FROM messages WHERE id = ?2 AND conversat
 // line reads the messages of q that lie on line, a range scan of the order's index for each of its stretches, and those of
 // written that do.
 func (t tx) line(q store.ThreadQuery, line []store.Stretch, written []store.Message) (store.ThreadPage, error) {
-	order, left, model := `ASC`, -1, `''`
+	order, left, details := `ASC`, -1, `'', ''`
 	if q.Newest {
 		order = `DESC`
 	}
 	if q.Details {
-		model = `coalesce((SELECT model FROM responses WHERE id = m.response_id), '')`
+		// A reply stands right behind the last message that asks for it.
+		details = `coalesce((SELECT model FROM responses WHERE id = m.response_id), ''),
+			coalesce((SELECT id FROM responses r WHERE m.response_id IS NULL AND r.conversation_id = m.conversation_id AND r.seq = m.seq + 1 AND r.ended_at IS NOT NULL
+			    AND NOT EXISTS (SELECT 1 FROM messages said WHERE said.conversation_id = r.conversation_id AND said.seq = r.seq)), '')`
 	}
 	messages := []store.Message{}
 	for _, r := range q.Ranges(line) {
@@ -356,7 +359,7 @@ func (t tx) line(q store.ThreadQuery, line []store.Stretch, written []store.Mess
 				break
 			}
 		}
-		more, err := collect(t, scanThreadMessage, `SELECT `+messageColumns+`, `+model+` FROM messages m
+		more, err := collect(t, scanThreadMessage, `SELECT `+messageColumns+`, `+details+` FROM messages m
 			WHERE conversation_id = ? AND (seq, idx) >= (?, ?) AND (seq, idx) <= (?, ?) AND (status <> 'deleted' OR ?)
 			ORDER BY seq `+order+`, idx `+order+` LIMIT ?`,
 			q.ConversationID, r.From.Seq, r.From.Idx, r.To.Seq, r.To.Idx, q.Tombstones, left)
@@ -369,9 +372,9 @@ func (t tx) line(q store.ThreadQuery, line []store.Stretch, written []store.Mess
 }
 
 func scanThreadMessage(row scanner) (store.Message, error) {
-	var model string
-	m, err := scanMessageAnd(row, &model)
-	m.Model = model
+	var model, silent string
+	m, err := scanMessageAnd(row, &model, &silent)
+	m.Model, m.SilentID = model, silent
 	return m, err
 }
 

@@ -25,6 +25,7 @@ var replyTests = []test{
 	{"AReplyEndsOnce", endsOnce},
 	{"ConcurrentEndsAgree", concurrentEnds},
 	{"EveryEndIsKept", everyEnd},
+	{"AQuestionNamesTheReplyThatSaidNothing", silentReply},
 	{"RowsAfterTheEndChangeNothing", rowsAfterTheEnd},
 	{"OneTurnAtATime", oneTurnAtATime},
 	{"OfConcurrentTurnsOneStarts", concurrentTurns},
@@ -411,6 +412,47 @@ func everyEnd(t *testing.T, r *record) {
 	equal(t, "the status after them", now.Status, store.ResponseInProgress)
 	r.finish(t, f, reply, store.ResponseCompleted)
 	r.whole(t, conversation, 1)
+}
+
+// Of a reply that ended before its first word there is no message: its question names it, so that who reads the thread learns of it.
+func silentReply(t *testing.T, r *record) {
+	conversation, f := r.create(t), r.join(t)
+	silent := func() (ids []string) {
+		for _, m := range r.thread(t, store.ThreadQuery{ConversationID: conversation, Details: true}).Messages {
+			ids = append(ids, m.Content+" "+m.SilentID)
+		}
+		return ids
+	}
+	ask := func(text string) store.Response {
+		return r.start(t, store.NewResponse{Fence: f, ConversationID: conversation, Input: user(text)})
+	}
+	failed := ask("one")
+	same(t, "while it runs", silent(), []string{"one "})
+	r.finish(t, f, failed, store.ResponseFailed)
+	want := []string{"one " + failed.ID}
+	same(t, "after its end", silent(), want)
+
+	stopped := r.start(t, store.NewResponse{Fence: f, ConversationID: conversation, Input: append(user("two"), user("three")...)})
+	r.finish(t, f, stopped, store.ResponseCancelled)
+	want = append(want, "two ", "three "+stopped.ID)
+	same(t, "with a second", silent(), want)
+
+	said := ask("four")
+	r.answer(t, f, said, "a")
+	want = append(want, "four ", "a ")
+	same(t, "with an answer", silent(), want)
+	for _, m := range r.thread(t, store.ThreadQuery{ConversationID: conversation}).Messages {
+		if m.SilentID != "" {
+			t.Errorf("without details %q names %s", m.Content, m.SilentID)
+		}
+	}
+
+	// What an answer said and was deleted was no silence.
+	messages := r.get(t, conversation).Messages
+	if err := r.DeleteMessage(r.ctx, conversation, messages[len(messages)-1].ID); err != nil {
+		t.Fatal(err)
+	}
+	same(t, "after a deletion", silent(), want[:len(want)-1])
 }
 
 func rowsAfterTheEnd(t *testing.T, r *record) {

@@ -224,10 +224,7 @@ window.addEventListener("popstate", show);
 listenToKeys({
   search: () => search.open(),
   fresh: () => go("/"),
-  sidebar() {
-    if (!window.matchMedia("(min-width: 761px)").matches) drawer.isOpen ? drawer.close() : drawer.open();
-    else document.body.classList.toggle("no-sidebar");
-  },
+  sidebar: () => drawer.toggle(),
   copyCode() {
     const all = conversation.thread.querySelectorAll("pre > code");
     const text = all[all.length - 1]?.textContent;
@@ -240,7 +237,7 @@ listenToKeys({
   stop() {
     if (drawer.isOpen) return false;
     if (composer.hold() || conversation.cancelEdit()) return true;
-    if (!conversation.reply) return false;
+    if (!conversation.busy) return false;
     void conversation.stopReply();
     return true;
   },

@@ -5,7 +5,7 @@
 import * as api from "./api.js";
 import { byId, h, pause } from "./dom.js";
 import { attachedTo } from "./files.js";
-import { describeEnd, editMessage, isReply, itemText, messageElement, nameMessage, Question, ReplyView, resultElement, WAITING } from "./message.js";
+import { editMessage, isReply, itemText, messageElement, nameMessage, Question, ReplyView, resultElement, WAITING } from "./message.js";
 import { Scroll } from "./scroll.js";
 import { loadOutgoing, randomKey, saveOutgoing } from "./storage.js";
 
@@ -63,6 +63,8 @@ export class Conversation {
     /** @type {string | null} an item that the branch on the page goes through; null for the active one */
     this.branch = null;
     this.asking = false;
+    /** Whether the reply is to be stopped as soon as it has a name. */
+    this.stopping = false;
     /** @type {Question | null} */
     this.question = null;
     /** @type {ReplyView | null} the reply that is followed */
@@ -119,6 +121,7 @@ export class Conversation {
     this.seen.disconnect();
     this.branch = null;
     this.asking = false;
+    this.stopping = false;
     this.question = null;
     this.reply = null;
     this.settled = null;
@@ -167,7 +170,6 @@ export class Conversation {
       this.empty.hidden = this.thread.childElementCount > 0 || running !== null;
       if (running) this.follow(running);
       this.scroll.reset();
-      this.explainEnds(items, running);
       if (this.before) void this.loadOlder(true);
     } catch (problem) {
       clearTimeout(loading);
@@ -202,16 +204,25 @@ export class Conversation {
    * far is left out, since its stream tells it from the beginning.
    * @param {Item[]} items
    * @param {string | null} running
+   * @param {boolean} [answered] whether a reply comes after them
    */
-  elements(items, running) {
+  elements(items, running, answered = false) {
     /** @type {HTMLElement[]} */
     const elements = [];
-    for (const item of items) {
+    for (const [i, item] of items.entries()) {
       const ours = isReply(item);
       if (running && ours && item.response_id === running) continue;
       this.known.add(item.id);
       if (!ours) {
         elements.push(item.type === "function_call_output" ? resultElement(item) : messageElement(item));
+        const silent = silentAfter(item, items[i + 1], answered);
+        if (!silent || silent === running || this.views.has(silent)) continue;
+        // Why it said nothing its details tell.
+        const view = new ReplyView(silent);
+        view.element.dataset.last = item.id;
+        this.views.set(silent, view);
+        this.seen.observe(view.element);
+        elements.push(view.element);
       } else {
         let view = this.views.get(item.response_id ?? "");
         if (!view) {
@@ -234,7 +245,7 @@ export class Conversation {
     try {
       const reply = await api.getResponse(responseId, signal);
       const view = this.views.get(responseId);
-      if (signal.aborted || !view || !reply.completed_at) return;
+      if (signal.aborted || !view || !ENDED.has("response." + reply.status)) return;
       view.describe(reply);
       this.used(view, reply);
     } catch {
@@ -395,6 +406,7 @@ export class Conversation {
     const view = this.views.get(element.dataset.response ?? "");
     if (!id) return;
     this.asking = true;
+    this.stopping = false;
     this.host.busy();
     view?.showNotice(goOn ? "Going on…" : "Asking again…");
     const line = new AbortController();
@@ -454,9 +466,9 @@ export class Conversation {
       const page = await api.listItems(id, before, signal, this.branch);
       if (signal.aborted) return;
       const items = page.data.slice().reverse();
-      this.scroll.keep(() => this.thread.prepend(...this.elements(items, null)));
+      const answered = this.thread.firstElementChild?.matches(".assistant") ?? false;
+      this.scroll.keep(() => this.thread.prepend(...this.elements(items, null, answered)));
       this.before = page.has_more ? page.last_id : null;
-      this.explainEnds(items, null);
       this.loadingOlder = false;
       if (this.before) void this.loadOlder(true);
     } catch (problem) {
@@ -466,40 +478,6 @@ export class Conversation {
         void this.loadOlder();
       });
       if (!(problem instanceof api.Problem)) throw problem;
-    }
-  }
-
-  /**
-   * Says why there is no reply: a question whose reply failed before its first
-   * word has no message after it at all.
-   * @param {Item[]} items
-   * @param {string | null} running
-   */
-  explainEnds(items, running) {
-    const last = items[items.length - 1];
-    if (!last || last.role !== "user" || !last.response_id || running || this.question || this.reply) return;
-    const { response_id: responseId } = last;
-    void this.reason(responseId, false).then((why) => {
-      const element = this.thread.lastElementChild;
-      if (!why || !(element instanceof HTMLElement) || element.dataset.id !== last.id) return;
-      const view = new ReplyView(responseId);
-      view.showEnd(why, true);
-      view.showFooter(false);
-      this.views.set(responseId, view);
-      this.thread.append(view.element);
-    });
-  }
-
-  /**
-   * @param {string} responseId
-   * @param {boolean} hasText
-   * @returns {Promise<string | null>}
-   */
-  async reason(responseId, hasText) {
-    try {
-      return describeEnd(await api.getResponse(responseId, this.stop.signal), hasText);
-    } catch {
-      return null;
     }
   }
 
@@ -572,6 +550,7 @@ export class Conversation {
     const question = this.question ?? this.showQuestion(outgoing);
     question.sending();
     this.completed = false;
+    this.stopping = false;
     this.empty.hidden = true;
     saveOutgoing(this.id, outgoing);
     this.scroll.putAtTop(question.element);
@@ -666,11 +645,13 @@ export class Conversation {
     this.status.textContent = "The advisor is writing.";
     this.host.busy();
     void this.readReply(view, responseId, started);
+    if (this.stopping) void this.stopReply();
   }
 
-  /** Stops the reply that is being written; its reader sees the end. */
+  /** Stops the reply that is being written or asked for; its reader sees the end. */
   async stopReply() {
     const view = this.reply;
+    this.stopping = view === null && this.busy;
     if (!view?.responseId) return;
     try {
       await api.cancelResponse(view.responseId);
@@ -796,7 +777,6 @@ export class Conversation {
       this.take(items, running);
       this.saw(info.head);
       if (running) this.follow(running);
-      else this.explainEnds(items, null);
     } catch (problem) {
       if (!(problem instanceof api.Problem)) throw problem;
     } finally {
@@ -815,7 +795,7 @@ export class Conversation {
     const all = /** @type {HTMLElement[]} */ ([...this.thread.children]);
     const start = all.findIndex((el) => ids.has(el.dataset.id ?? ""));
     if (start < 0) return;
-    const replies = new Set(items.map((item) => item.response_id));
+    const replies = new Set(items.flatMap((item, i) => [item.response_id, silentAfter(item, items[i + 1])]));
     for (const el of all.slice(start)) {
       const { id, response } = el.dataset;
       if (el === this.question?.element || (response && (response === running || replies.has(response)))) continue;
@@ -856,7 +836,7 @@ export class Conversation {
    */
   take(items, running) {
     this.dropOthers(items, running);
-    for (const item of items) {
+    for (const [i, item] of items.entries()) {
       const own = this.known.has(item.id) ? this.thread.querySelector(`[data-id="${CSS.escape(item.id)}"]`) : this.nameless(item);
       if (this.known.has(item.id) && !own) continue;
       if (own instanceof HTMLElement) {
@@ -871,13 +851,21 @@ export class Conversation {
         }
         continue;
       }
-      this.thread.append(...this.elements([item], running));
+      this.thread.append(...this.elements([item], running, items[i + 1] && isReply(items[i + 1])));
     }
     this.empty.hidden = this.thread.childElementCount > 0;
     // A question that was not sent stays last.
     if (this.question) this.thread.append(this.question.element);
   }
 }
+
+/**
+ * The reply that an item asked for, where that said nothing and no other took its place.
+ * @param {Item} item
+ * @param {Item} [next] what comes after it
+ * @param {boolean} [answered] whether a reply does, where that is not among the items
+ */
+const silentAfter = (item, next, answered = false) => (answered && !next) || (next && isReply(next)) ? null : (item.silent_response_id ?? null);
 
 /** @param {Item} item @param {string} text */
 function sameText(item, text) {

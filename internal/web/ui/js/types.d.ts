@@ -42,6 +42,8 @@ export interface Item {
   content: ContentPart[];
   created_at: number;
   response_id: string | null;
+  /** The reply that it asked for, where that ended without a word. */
+  silent_response_id?: string;
   model?: string;
   summary?: ContentPart[];
   /** Of a call: which tool, and what it is told. */
