@@ -301,27 +301,32 @@ func TestAModelThatTakesNoImagesIsToldOf(t *testing.T) {
 }
 
 func TestTheFocusStays(t *testing.T) {
-	s := newServer(t, testrecord.SQLite(t), "", "")
-	b := browser(t)()
-	b.open(s.url("/"))
-	b.ready()
-	for i, place := range []string{"#message", "#model", "#theme", "#new"} {
-		gate := llmtest.NewGate()
-		s.model.Script(llmtest.Step{Text: "So far."}, llmtest.Step{Gate: gate, Text: " The end."})
-		b.insertInBox("Question")
-		b.enter(0)
-		b.wait(fmt.Sprintf("document.querySelectorAll('article')[%d]?.innerText.includes('So far.')", 2*i+1))
-		if b.text("document.activeElement === "+box) != "true" {
-			t.Error("sending moved the focus")
+	widths(t, func(t *testing.T, b *tab) {
+		s := newServer(t, testrecord.SQLite(t), "", "")
+		b.open(s.url("/"))
+		b.ready()
+		places := []string{"#message", "#model", "#theme", "#new"}
+		if b.text("innerWidth < 700") == "true" {
+			places = []string{"#message", "#model", "#download", "#new-top"}
 		}
-		b.text(fmt.Sprintf("document.querySelector('#model').hidden = false, document.querySelector(%q).focus()", place))
-		gate.Open()
-		b.settled(2*i + 2)
-		b.wait(fmt.Sprintf("document.querySelectorAll('article')[%d].innerText.includes('The end.')", 2*i+1))
-		if got := b.text("'#' + document.activeElement.id"); got != place {
-			t.Errorf("the end of the reply moved the focus from %s to %s", place, got)
+		for i, place := range places {
+			gate := llmtest.NewGate()
+			s.model.Script(llmtest.Step{Text: "So far."}, llmtest.Step{Gate: gate, Text: " The end."})
+			b.insertInBox("Question")
+			b.enter(0)
+			b.wait(fmt.Sprintf("document.querySelectorAll('article')[%d]?.innerText.includes('So far.')", 2*i+1))
+			if b.text("document.activeElement === "+box) != "true" {
+				t.Error("sending moved the focus")
+			}
+			b.text(fmt.Sprintf("document.querySelector('#model').hidden = false, document.querySelector(%q).focus()", place))
+			gate.Open()
+			b.settled(2*i + 2)
+			b.wait(fmt.Sprintf("document.querySelectorAll('article')[%d].innerText.includes('The end.')", 2*i+1))
+			if got := b.text("'#' + document.activeElement.id"); got != place {
+				t.Errorf("the end of the reply moved the focus from %s to %s", place, got)
+			}
 		}
-	}
+	})
 }
 
 func TestEachConversationHasItsModel(t *testing.T) {

@@ -79,31 +79,32 @@ func TestZoomedIn(t *testing.T) {
 }
 
 func TestWhoWantsLessMotionGetsNone(t *testing.T) {
-	s := newServer(t, testrecord.SQLite(t), "", "")
-	gate := llmtest.NewGate()
-	s.model.Script(llmtest.Step{Text: rich}, llmtest.Step{Gate: gate})
-	b := browser(t)()
-	moving := "[...document.querySelectorAll('*')].flatMap(e => [null, '::before', '::after'].map(p => [e, p, getComputedStyle(e, p)]))" +
-		".filter(([, , s]) => s.animationName !== 'none' || s.transitionDuration.split(', ').some(d => d !== '0s') || s.scrollBehavior === 'smooth')" +
-		".map(([e, p]) => e.tagName + '#' + e.id + '.' + e.className + (p ?? ''))"
-	for _, wish := range []string{"no-preference", "reduce"} {
-		if _, err := chromedp.Call(b.ctx, emulation.SetEmulatedMedia, emulation.SetEmulatedMediaParams{
-			Features: []*emulation.MediaFeature{{Name: "prefers-reduced-motion", Value: wish}}}); err != nil {
-			t.Fatal(err)
+	widths(t, func(t *testing.T, b *tab) {
+		s := newServer(t, testrecord.SQLite(t), "", "")
+		gate := llmtest.NewGate()
+		s.model.Script(llmtest.Step{Text: rich}, llmtest.Step{Gate: gate})
+		moving := "[...document.querySelectorAll('*')].flatMap(e => [null, '::before', '::after'].map(p => [e, p, getComputedStyle(e, p)]))" +
+			".filter(([, , s]) => s.animationName !== 'none' || s.transitionDuration.split(', ').some(d => d !== '0s') || s.scrollBehavior === 'smooth')" +
+			".map(([e, p]) => e.tagName + '#' + e.id + '.' + e.className + (p ?? ''))"
+		for _, wish := range []string{"no-preference", "reduce"} {
+			if _, err := chromedp.Call(b.ctx, emulation.SetEmulatedMedia, emulation.SetEmulatedMediaParams{
+				Features: []*emulation.MediaFeature{{Name: "prefers-reduced-motion", Value: wish}}}); err != nil {
+				t.Fatal(err)
+			}
+			b.open(s.url("/"))
+			if wish == "no-preference" {
+				b.wait(moving + ".length > 0") // or nothing is tested here
+				continue
+			}
+			b.send("Why is my pool degraded?")
+			b.waitText("order a spare")
+			if got := b.text(moving); got != "" {
+				t.Errorf("these move: %s", got)
+			}
 		}
-		b.open(s.url("/"))
-		if wish == "no-preference" {
-			b.wait(moving + ".length > 0") // or nothing is tested here
-			continue
-		}
-		b.send("Why is my pool degraded?")
-		b.waitText("order a spare")
-		if got := b.text(moving); got != "" {
-			t.Errorf("these move: %s", got)
-		}
-	}
-	gate.Open()
-	b.settled(2)
+		gate.Open()
+		b.settled(2)
+	})
 }
 
 // tabTo presses Tab until what has the focus is so.

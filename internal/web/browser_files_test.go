@@ -62,11 +62,12 @@ func TestImagesAndFilesGoWithAQuestion(t *testing.T) {
 }
 
 func TestWithoutAModelImagesAreWarnedOf(t *testing.T) {
-	s := newServer(t, testrecord.SQLite(t), "", "")
-	s.model.Fail(errors.New("connection refused"))
-	b := browser(t)()
-	b.open(s.url("/"))
-	b.wait("!document.querySelector('#offline-card').hidden")
-	b.text(strings.ReplaceAll(handFiles, "input.dispatchEvent(new Event('change'));", ""))
-	b.wait("document.querySelector('#files-warning').innerText.includes('does not look at images')")
+	widths(t, func(t *testing.T, b *tab) {
+		s := newServer(t, testrecord.SQLite(t), "", "")
+		s.model.Fail(errors.New("connection refused"))
+		b.open(s.url("/"))
+		b.wait("!document.querySelector('#offline-card').hidden")
+		b.text(strings.ReplaceAll(handFiles, "input.dispatchEvent(new Event('change'));", ""))
+		b.wait("document.querySelector('#files-warning').innerText.includes('does not look at images')")
+	})
 }

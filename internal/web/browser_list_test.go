@@ -2,6 +2,7 @@ package web_test
 
 import (
 	"fmt"
+	"net/http"
 	"strings"
 	"testing"
 	"time"
@@ -122,6 +123,40 @@ func TestTheListIsGroupedPinnedRenamedArchivedAndDeleted(t *testing.T) {
 		if b.text(row("Fans")) != "undefined" {
 			t.Error("what was deleted is there after a reload")
 		}
+	})
+}
+
+// When the time of an Undo is up its button goes, and with the conversation the draft in it; the server is asked to hold it no shorter than
+// that.
+func TestADeletionIsErasedInTheEnd(t *testing.T) {
+	widths(t, func(t *testing.T, b *tab) {
+		s := newServer(t, testrecord.SQLite(t), "", "")
+		long := "Fans" + strings.Repeat(" that are loud at night", 6)
+		id := s.conversation(long)
+		s.conversation("VLANs")
+		asked := make(chan string, 1)
+		s.between(func(w http.ResponseWriter, r *http.Request, next http.Handler) {
+			if r.Method == "DELETE" {
+				asked <- r.URL.Query().Get("undo")
+			}
+			next.ServeHTTP(w, r)
+		})
+		b.open(s.url("/c/conv_" + id))
+		b.ready()
+		b.insertInBox("a draft")
+		drafts := "Object.keys(localStorage).filter(key => key.includes('" + id + "')).length"
+		b.wait(drafts + " > 0")
+		// Ten seconds pass when the test says so.
+		b.text(`(real => setTimeout = window.setTimeout = (f, ms, ...more) => ms === 10000 ? (window.tenSeconds = f, 0) : real(f, ms, ...more))(setTimeout)`)
+		b.sidebar()
+		b.choose(long, "Delete")
+		b.wait("window.tenSeconds && " + button("Undo") + " && location.pathname === '/' && !" + row(long))
+		b.wait("(r => r.left >= 0 && r.right <= innerWidth && r.bottom <= innerHeight)(" + button("Undo") + ".getBoundingClientRect())")
+		if got := <-asked; got != "12" {
+			t.Errorf("the server is asked to hold it for %s s", got)
+		}
+		b.text("tenSeconds()")
+		b.wait("!" + button("Undo") + " && " + drafts + " === 0 && !" + row(long))
 	})
 }
 

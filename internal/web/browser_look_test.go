@@ -77,6 +77,9 @@ const measure = `(() => {
 				if (time !== '0s' && (time !== '0.12s' || !['opacity', 'color', 'background-color', 'visibility'].includes(move))) odd.push('moves ' + move + ' ' + time);
 			});
 			if (s.animationName !== 'none') odd.push('moves ' + s.animationName);
+			if (own(e) && !['12px', '13.5px', '14px', '16px', '18px', '20px'].includes(s.fontSize)) odd.push('size ' + s.fontSize);
+			if (e.matches('code, pre') && own(e) && s.fontSize !== '13.5px') odd.push('code of ' + s.fontSize);
+			if (e.matches('button') && !['14px', '12px'].includes(s.fontSize)) odd.push('button of ' + s.fontSize);
 			for (const side of ['columnGap', 'rowGap', 'marginTop', 'marginBottom'])
 				if (s[side].endsWith('px') && ![0, 4, 8, 12, 16, 24, 32].includes(Math.abs(parseFloat(s[side]))) && !e.matches('dialog, [popover], .field > button')) odd.push(side + ' ' + s[side]);
 			if (e.textContent.match(/[\u2728\u{1F300}-\u{1FAFF}]/u) && e.children.length === 0) odd.push('picture');

@@ -166,50 +166,51 @@ func TestHitsStandTogetherAndToolsAreFound(t *testing.T) {
 }
 
 func TestTheSearchIsUsedByKeysAlone(t *testing.T) {
-	s := newServer(t, testrecord.SQLite(t), "", "")
-	var texts []string
-	for i := range 45 {
-		texts = append(texts, fmt.Sprintf("note %d of the ledger", i))
-	}
-	id, ids := s.said("Ledger", texts...)
-	b := browser(t)()
-	b.open(s.url("/c/conv_" + id))
-	b.waitText("note 44 of")
-	b.do(chromedp.SendKeys(messageBox, "a draft"))
-	places := b.text("history.length")
-	b.search("ledger note")
-	b.wait(found + ".startsWith('Ledger | You | [note] 44 of the [ledger]') && document.querySelector('#search-status').innerText === '20 hits, and there are more.'")
-	if got := b.text(active); !strings.Contains(got, "note 44 of") {
-		t.Errorf("the first hit is %s", got)
-	}
-	// Up at the first stays there, Down past the last loads more, Esc gives all back.
-	b.key("ArrowUp", "ArrowUp", 38, 0)
-	for range 20 {
+	widths(t, func(t *testing.T, b *tab) {
+		s := newServer(t, testrecord.SQLite(t), "", "")
+		var texts []string
+		for i := range 45 {
+			texts = append(texts, fmt.Sprintf("note %d of the ledger", i))
+		}
+		id, ids := s.said("Ledger", texts...)
+		b.open(s.url("/c/conv_" + id))
+		b.waitText("note 44 of")
+		b.do(chromedp.SendKeys(messageBox, "a draft"))
+		places := b.text("history.length")
+		b.search("ledger note")
+		b.wait(found + ".startsWith('Ledger | You | [note] 44 of the [ledger]') && document.querySelector('#search-status').innerText === '20 hits, and there are more.'")
+		if got := b.text(active); !strings.Contains(got, "note 44 of") {
+			t.Errorf("the first hit is %s", got)
+		}
+		// Up at the first stays there, Down past the last loads more, Esc gives all back.
+		b.key("ArrowUp", "ArrowUp", 38, 0)
+		for range 20 {
+			b.key("ArrowDown", "ArrowDown", 40, 0)
+		}
+		b.wait(active + ".includes('note 24 of')")
+		b.wait("(o => (r => r.top >= 0 && r.bottom <= innerHeight)(o.getBoundingClientRect()))(document.querySelector('[aria-selected=true]'))")
+		b.key("Escape", "Escape", 27, 0)
+		b.wait("!document.querySelector('#search').open && document.activeElement.id === 'message'")
+		if got := b.text("document.activeElement.value + location.pathname + history.length"); got != "a draft/c/conv_"+id+places {
+			t.Errorf("after Esc: %s", got)
+		}
+		// It opens where it was left, what was typed marked.
+		b.search("")
+		b.wait("document.querySelectorAll('[role=option]').length === 20")
+		if got := b.text("getSelection().toString() + document.querySelector('#search-box').value"); !strings.HasSuffix(got, "ledger note") {
+			t.Errorf("opened again: %s", got)
+		}
+		b.do(chromedp.KeyEvent(`"note 7 of`))
+		b.finds("Ledger | Advisor | [note 7 of] the ledger")
 		b.key("ArrowDown", "ArrowDown", 40, 0)
-	}
-	b.wait(active + ".includes('note 24 of')")
-	b.wait("(o => (r => r.top >= 0 && r.bottom <= innerHeight)(o.getBoundingClientRect()))(document.querySelector('[aria-selected=true]'))")
-	b.key("Escape", "Escape", 27, 0)
-	b.wait("!document.querySelector('#search').open && document.activeElement.id === 'message'")
-	if got := b.text("document.activeElement.value + location.pathname + history.length"); got != "a draft/c/conv_"+id+places {
-		t.Errorf("after Esc: %s", got)
-	}
-	// It opens where it was left, what was typed marked.
-	b.search("")
-	b.wait("document.querySelectorAll('[role=option]').length === 20")
-	if got := b.text("getSelection().toString() + document.querySelector('#search-box').value"); !strings.HasSuffix(got, "ledger note") {
-		t.Errorf("opened again: %s", got)
-	}
-	b.do(chromedp.KeyEvent(`"note 7 of`))
-	b.finds("Ledger | Advisor | [note 7 of] the ledger")
-	b.key("ArrowDown", "ArrowDown", 40, 0)
-	b.do(chromedp.KeyEvent("\r"))
-	b.wait("document.activeElement.dataset.id === 'msg_" + ids[7] + "'")
-	b.text("document.querySelector('#message').focus()")
-	b.key("k", "KeyK", 75, 4)
-	b.wait("document.querySelector('#search').open")
-	b.key("k", "KeyK", 75, 4)
-	b.wait("!document.querySelector('#search').open && document.activeElement.id === 'message'")
+		b.do(chromedp.KeyEvent("\r"))
+		b.wait("document.activeElement.dataset.id === 'msg_" + ids[7] + "'")
+		b.text("document.querySelector('#message').focus()")
+		b.key("k", "KeyK", 75, 4)
+		b.wait("document.querySelector('#search').open")
+		b.key("k", "KeyK", 75, 4)
+		b.wait("!document.querySelector('#search').open && document.activeElement.id === 'message'")
+	})
 }
 
 func TestMoreHitsComeByScrolling(t *testing.T) {
@@ -273,29 +274,30 @@ func TestFiltersAndWhatIsSaidWhereNothingIsFound(t *testing.T) {
 }
 
 func TestAnOlderAnswerNeverTakesTheNewersPlace(t *testing.T) {
-	s := newServer(t, testrecord.SQLite(t), "", "")
-	s.said("Rack", "alpha", "alpha beta")
-	b := browser(t)()
-	b.open(s.url("/"))
-	// The answer for the first words is held back, and comes although it was given up.
-	b.text(`(() => {
-		const real = fetch;
-		window.held = [];
-		window.fetch = (url, options) => String(url).endsWith('q=alpha&order=newest') ? new Promise((resolve) => {
-			window.held.push(async () => {
-				const answer = await real(url, { ...options, signal: undefined });
-				resolve(answer.clone());
-				await answer.text();
-			});
-		}) : real(url, options);
-	})()`)
-	b.search("alpha")
-	b.wait("held.length > 0")
-	b.do(chromedp.KeyEvent(" beta"))
-	b.finds("Rack | Advisor | [alpha] [beta]")
-	b.text("Promise.all(held.map((release) => release())).then(() => window.after = true)")
-	b.wait("window.after")
-	b.finds("Rack | Advisor | [alpha] [beta]")
+	widths(t, func(t *testing.T, b *tab) {
+		s := newServer(t, testrecord.SQLite(t), "", "")
+		s.said("Rack", "alpha", "alpha beta")
+		b.open(s.url("/"))
+		// The answer for the first words is held back, and comes although it was given up.
+		b.text(`(() => {
+			const real = fetch;
+			window.held = [];
+			window.fetch = (url, options) => String(url).endsWith('q=alpha&order=newest') ? new Promise((resolve) => {
+				window.held.push(async () => {
+					const answer = await real(url, { ...options, signal: undefined });
+					resolve(answer.clone());
+					await answer.text();
+				});
+			}) : real(url, options);
+		})()`)
+		b.search("alpha")
+		b.wait("held.length > 0")
+		b.do(chromedp.KeyEvent(" beta"))
+		b.finds("Rack | Advisor | [alpha] [beta]")
+		b.text("Promise.all(held.map((release) => release())).then(() => window.after = true)")
+		b.wait("window.after")
+		b.finds("Rack | Advisor | [alpha] [beta]")
+	})
 }
 
 func TestASearchWaitsForTheServer(t *testing.T) {
@@ -320,24 +322,17 @@ func TestTheSearchKeepsNobodyOut(t *testing.T) {
 			"The first partition of the first disk. `lsblk -o NAME,SERIAL /dev/sda1` names it.")
 		s.said("Scrub schedule", "When does the scrub of the pool run?", "On the second Sunday of the month, from `/etc/cron.d/zfsutils-linux`; it takes the pool nine hours.")
 		s.said("UPS", "Does a power cut harm the pool?", "No. What ZFS has acknowledged is on disk; the pool comes back as it was, and a scrub shows it.")
-		for _, theme := range []string{"light", "dark"} {
-			b.text("location.href !== 'about:blank' && localStorage.setItem('hwlab.theme', '" + theme + "')")
-			b.open(s.url("/"))
-			b.text("localStorage.setItem('hwlab.theme', '" + theme + "')")
-			b.open(s.url("/"))
-			b.search("")
-			b.checkAccess("the search without a word, " + theme)
-			b.do(chromedp.KeyEvent("pool"))
-			b.wait("document.querySelectorAll('[role=option]').length === 7 && " + found + ".includes('harm the [pool]?')")
-			b.key("ArrowDown", "ArrowDown", 40, 0)
-			b.checkAccess("hits, " + theme)
-			if theme == "light" {
-				b.picture(map[string]string{"true": "search-phone", "false": "search"}[b.text("innerWidth < 700")])
-			}
-			b.do(chromedp.KeyEvent("side"))
-			b.wait("document.querySelector('#search-note').offsetParent")
-			b.checkAccess("no hit, " + theme)
-		}
+		b.open(s.url("/"))
+		b.search("")
+		b.checkAccess("the search without a word")
+		b.do(chromedp.KeyEvent("pool"))
+		b.wait("document.querySelectorAll('[role=option]').length === 7 && " + found + ".includes('harm the [pool]?')")
+		b.key("ArrowDown", "ArrowDown", 40, 0)
+		b.checkAccess("hits")
+		b.picture(map[string]string{"true": "search-phone", "false": "search"}[b.text("innerWidth < 700")])
+		b.do(chromedp.KeyEvent("side"))
+		b.wait("document.querySelector('#search-note').offsetParent")
+		b.checkAccess("no hit")
 	})
 }
 

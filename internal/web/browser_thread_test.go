@@ -94,6 +94,36 @@ func TestNothingFlickers(t *testing.T) {
 	})
 }
 
+// While a reply is written one caret stands at its end, whatever is written there, and neither moves nor blinks.
+func TestACaretStandsWhereItIsWritten(t *testing.T) {
+	widths(t, func(t *testing.T, b *tab) {
+		s := newServer(t, testrecord.SQLite(t), "", "")
+		parts := []struct{ text, at string }{{"Some words", "Some words"}, {"\n\n## A head", "A head"}, {"\n\n- one\n- two", "two"}, {"\n  - inner", "inner"}, {"\n\n> a quote", "a quote"},
+			{"\n\n```sh\nzpool status", "zpool status"}, {"\nzpool list", "zpool status\nzpool list"}, {"\n```\n\n| a | b |\n|---|---|\n| 1 | 2", "2"}, {" |\n| 3 |", "3"}, {"\n\nThe end", "The end"}}
+		var texts []string
+		for _, part := range parts {
+			texts = append(texts, part.text)
+		}
+		steps, more := gated(texts...)
+		s.model.Script(steps...)
+		b.open(s.url("/"))
+		b.send("Write")
+		for _, part := range parts {
+			more()
+			b.wait("[...document.querySelectorAll('.writing .tip')].map(e => e.textContent).join('|') === " + quoted(part.at))
+			if got := b.text("(s => [s.content, s.width, s.backgroundColor, s.animationName, s.transitionDuration].join(' '))(getComputedStyle(document.querySelector('.writing .tip'), '::after'))"); got !=
+				`"" 2px `+rgb(paints["light"]["accent"])+" none 0s" {
+				t.Errorf("the caret after %q is %s", part.at, got)
+			}
+		}
+		more()
+		b.settled(2)
+		if got := b.text("[...document.querySelectorAll('.tip')].map(e => getComputedStyle(e, '::after').content).filter(c => c !== 'none')"); got != "" {
+			t.Errorf("after the end there are carets: %s", got)
+		}
+	})
+}
+
 // gated is a reply that comes in parts: open lets the next part through.
 func gated(parts ...string) (steps []llmtest.Step, open func()) {
 	var gates []*llmtest.Gate
@@ -598,9 +628,11 @@ func TestWhatIsKnownOfAReplyIsShown(t *testing.T) {
 		if got, want := b.text("window.said.join('|')"), "Reply finished: So"+strings.Repeat(" many words", 40); got != want {
 			t.Errorf("announced was %q", got)
 		}
-		b.wait("document.querySelector('#gauge').innerText === '50 % of context'")
+		gauge := "document.querySelector('#gauge').ariaLabel === '50 % of context' && document.querySelector('#gauge').innerText === (innerWidth < 700 ? '50 %' : '50 % of context')"
+		b.wait(gauge)
 		b.do(chromedp.Reload())
-		b.wait("document.querySelector('#gauge').innerText === '50 % of context'")
+		b.wait(gauge)
+		b.wait("[...document.querySelectorAll('.under > *')].every(e => e.getBoundingClientRect().right <= document.querySelector('.field').getBoundingClientRect().right + 1)")
 		if got := b.text("document.documentElement.scrollWidth <= innerWidth"); got != "true" {
 			t.Error("the page scrolls sideways")
 		}
@@ -631,33 +663,34 @@ func TestAThreadIsDownloaded(t *testing.T) {
 
 // Two replies of one conversation are written at once, each on its branch; the page follows the one that it shows.
 func TestAReplyOnAnotherBranchIsFollowed(t *testing.T) {
-	s := newServer(t, testrecord.SQLite(t), "", "")
-	b := browser(t)()
-	s.model.Script(llmtest.Say("Yes.")...)
-	b.open(s.url("/"))
-	b.send("Is it on?")
-	b.settled(2)
-	before := b.text("document.querySelectorAll('article')[1].dataset.response")
-	var gates []*llmtest.Gate
-	for _, name := range []string{"first", "second"} {
-		gate := llmtest.NewGate()
-		gates = append(gates, gate)
-		s.model.Script(llmtest.Step{Text: "The " + name}, llmtest.Step{Gate: gate, Text: " is whole."})
-		b.text(fmt.Sprintf(`fetch('/v1/responses', { method: 'POST', headers: { 'Content-Type': 'application/json' },
-			body: JSON.stringify({ model: 'test-model', background: true, input: 'Ask %s', previous_response_id: %q }) }).then((r) => r.json()).then((r) => window.%s = r.id)`, name, before, name))
-		b.wait("window." + name)
-	}
-	b.do(chromedp.Reload())
-	b.wait("document.querySelector('.writing') && document.querySelectorAll('article')[3].innerText.includes('The second')")
-	b.click(in(2, "Previous version"))
-	b.says(2, "Ask first")
-	b.wait("document.querySelector('.writing') && document.querySelectorAll('article')[3].innerText.includes('The first')")
-	gates[0].Open()
-	b.says(3, "The first is whole.")
-	b.settled(4)
-	b.click(in(2, "Next version"))
-	b.wait("document.querySelector('.writing') && document.querySelectorAll('article')[3].innerText.includes('The second')")
-	gates[1].Open()
-	b.says(3, "The second is whole.")
-	b.settled(4)
+	widths(t, func(t *testing.T, b *tab) {
+		s := newServer(t, testrecord.SQLite(t), "", "")
+		s.model.Script(llmtest.Say("Yes.")...)
+		b.open(s.url("/"))
+		b.send("Is it on?")
+		b.settled(2)
+		before := b.text("document.querySelectorAll('article')[1].dataset.response")
+		var gates []*llmtest.Gate
+		for _, name := range []string{"first", "second"} {
+			gate := llmtest.NewGate()
+			gates = append(gates, gate)
+			s.model.Script(llmtest.Step{Text: "The " + name}, llmtest.Step{Gate: gate, Text: " is whole."})
+			b.text(fmt.Sprintf(`fetch('/v1/responses', { method: 'POST', headers: { 'Content-Type': 'application/json' },
+				body: JSON.stringify({ model: 'test-model', background: true, input: 'Ask %s', previous_response_id: %q }) }).then((r) => r.json()).then((r) => window.%s = r.id)`, name, before, name))
+			b.wait("window." + name)
+		}
+		b.do(chromedp.Reload())
+		b.wait("document.querySelector('.writing') && document.querySelectorAll('article')[3].innerText.includes('The second')")
+		b.click(in(2, "Previous version"))
+		b.says(2, "Ask first")
+		b.wait("document.querySelector('.writing') && document.querySelectorAll('article')[3].innerText.includes('The first')")
+		gates[0].Open()
+		b.says(3, "The first is whole.")
+		b.settled(4)
+		b.click(in(2, "Next version"))
+		b.wait("document.querySelector('.writing') && document.querySelectorAll('article')[3].innerText.includes('The second')")
+		gates[1].Open()
+		b.says(3, "The second is whole.")
+		b.settled(4)
+	})
 }

@@ -13,19 +13,22 @@ func TestATitleByTheModelShowsByItself(t *testing.T) {
 		s.stop()
 		s.titles = true
 		s.start()
-		gate := llmtest.NewGate()
+		first, gate := llmtest.NewGate(), llmtest.NewGate()
 		defer gate.Open()
-		s.model.Script(llmtest.Say("It is sdb.")...)
+		s.model.Script(llmtest.Step{Text: "It is"}, llmtest.Step{Gate: first, Text: " sdb."}, llmtest.Step{Finish: "stop"})
 		s.model.Script(append([]llmtest.Step{{Gate: gate}}, llmtest.Say("The **failing** disk")...)...)
 		b.open(s.url("/"))
-		b.send("Which disk is it?")
-		b.settled(2)
-		<-gate.Reached()
 		shown := func(title string) {
 			t.Helper()
 			b.wait(`document.title.includes("` + title + `") && document.querySelector("#title").textContent === "` + title + `"`)
 			b.wait(`[...document.querySelectorAll("nav .name")].map(n => n.textContent).join() === "` + title + `"`)
 		}
+		b.send("Which disk is it?")
+		b.waitText("It is")
+		shown("Which disk is it?") // while it is answered
+		first.Open()
+		b.settled(2)
+		<-gate.Reached()
 		shown("Which disk is it?")
 		b.text(`document.querySelector("textarea").focus()`)
 		gate.Open()

@@ -1,5 +1,5 @@
 /** How much of what a model can take in a conversation fills. */
-import { byId } from "./dom.js";
+import { byId, h } from "./dom.js";
 
 /** From here on the end is near. */
 const NEARLY = 0.8;
@@ -16,7 +16,9 @@ export function showGauge(reply, models) {
   gauge.hidden = !limit || used === 0;
   if (!limit || gauge.hidden) return;
   const share = Math.min(1, used / limit);
-  gauge.textContent = `${Math.round(share * 100)} % of context`;
+  const percent = `${Math.round(share * 100)} %`;
+  gauge.replaceChildren(percent, h("span", { class: "more" }, " of context"));
+  gauge.ariaLabel = percent + " of context"; // on a narrow screen, too
   gauge.title = `${used.toLocaleString()} of the ${limit.toLocaleString()} tokens that ${reply?.model} takes` + (share < NEARLY ? "" : ". When it is full, the oldest turns are left out or the reply fails.");
   gauge.classList.toggle("left-out", share >= NEARLY);
 }

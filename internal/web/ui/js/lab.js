@@ -96,11 +96,14 @@ export class LabView {
     if (!lab) return;
     const used = lab.notes.filter((note) => note.included);
     const left = lab.notes.filter((note) => !note.included);
-    // On a narrow screen the line is shorter by its first word.
+    // On a narrow screen the line is shorter.
     if (lab.problem) notes.replaceChildren(h("span", { class: "left-out" }, "Lab notes cannot be read"));
     else if (lab.notes.length === 0) notes.replaceChildren("No lab notes");
-    else notes.replaceChildren(h("span", { class: "more" }, "Lab "), `notes in use: ${used.length}`);
-    if (left.length > 0) notes.append(h("span", { class: "left-out" }, ` · ${left.length} did not fit`));
+    else notes.replaceChildren(h("span", { class: "more" }, "Lab "), "notes", h("span", { class: "more" }, " in use"), `: ${used.length}`);
+    if (left.length > 0) {
+      const [more, less] = [` · ${left.length} did not fit`, ` of ${lab.notes.length}`];
+      notes.append(h("span", { class: "left-out" }, h("span", { class: "more" }, more), h("span", { class: "less" }, less)));
+    }
 
     const parts = [];
     if (lab.problem) parts.push(h("h2", {}, "Lab notes cannot be read"), h("p", {}, lab.problem));

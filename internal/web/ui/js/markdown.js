@@ -326,7 +326,7 @@ function update(shown, token, open) {
       setText(textIn(node), token.text ?? "");
       return;
     case "table":
-      updateTable(shown, token);
+      updateTable(shown, token, open);
       return;
     case "ul":
     case "ol":
@@ -474,7 +474,9 @@ function updateCode(node, token, open) {
   if (language.textContent !== name) language.textContent = name;
   if (node.dataset.closed) return;
   setText(textIn(code), token.text ?? "");
-  if (open && !closesFence(token.raw)) {
+  const grows = open && !closesFence(token.raw);
+  code.classList.toggle("tip", grows);
+  if (grows) {
     node.dataset.grew = "yes";
     return;
   }
@@ -499,8 +501,9 @@ function closesFence(raw) {
 /**
  * @param {Shown} shown
  * @param {Token} token
+ * @param {boolean} open
  */
-function updateTable(shown, token) {
+function updateTable(shown, token, open) {
   const table = /** @type {HTMLTableElement} */ (/** @type {HTMLElement} */ (shown.node).firstChild);
   const rows = [token.header ?? [], ...(token.rows ?? [])];
   rows.forEach((cells, i) => {
@@ -530,6 +533,8 @@ function updateTable(shown, token) {
     shown.rows.pop();
     table.tBodies[0].lastElementChild?.remove();
   }
+  const last = open ? shown.rows[shown.rows.length - 1].findLast((cell) => cell.raw !== "") : undefined;
+  for (const cell of shown.rows.flat()) /** @type {HTMLElement} */ (cell.node).classList.toggle("tip", cell === last);
 }
 
 /**
