@@ -504,7 +504,7 @@ func (a *Advisor) index(ctx context.Context) {
 		if err != nil {
 			a.Log.Warn("the search index waits", "error", err)
 		}
-		if n == batch {
+		if n > 0 {
 			continue
 		}
 		timer := time.NewTimer(every)

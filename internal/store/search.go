@@ -62,8 +62,10 @@ const (
 	searchAsked  = 5000       // texts of which the index said that they may
 	searchBest   = 2000       // hits that are put in order where the best come first
 	searchWords  = 500        // words that hold a part of one; a part that more words hold is not asked for
+	fewWords     = 4          // of these are asked for in one question
 	excerptSize  = 300        // bytes
 	maxChunk     = 512 * 1024 // bytes of words in one row of the index; PostgreSQL's limit is 1 MB
+	maxBatch     = 4 << 20    // bytes of texts after which no more are indexed in one transaction
 )
 
 // Place is where a hit stands in the order of a search: by time, those of one time by id.
@@ -193,8 +195,9 @@ func (s *finding) find() error {
 			break
 		}
 	}
-	for asked, limit := 0, 3*s.want; ; limit *= 5 { // mostly a few are enough
+	for asked, limit := 0, 4*s.want; ; { // mostly a few are enough
 		limit = min(limit, searchAsked-asked)
+		have := s.ready()
 		texts, ok, err := s.in.Asked(pieces, s.at, limit)
 		if err == nil && !ok {
 			limit = searchWalked
@@ -206,6 +209,8 @@ func (s *finding) find() error {
 		if asked += limit; err != nil || s.all || s.full() || asked >= searchAsked {
 			return err
 		}
+		have = s.ready() - have
+		limit = max(4*s.want, min(10*limit, 2*limit*(s.want-s.ready())/max(have, 1)))
 	}
 }
 
@@ -491,20 +496,22 @@ func (in finder) Asked(pieces []Piece, after Place, limit int) (list []Text, ok 
 	if err != nil || groups == nil {
 		return nil, false, err
 	}
-	level, end := 0, hoursOf(after.At)+1
+	level, longest, end := 0, maxLevel, hoursOf(after.At)+1
 	for len(queries) > 0 {
 		within, from := period(end, level)
 		most := searchAsked
 		if level == 0 {
 			most = math.MaxInt32 - 1 // there is no shorter one
 		}
-		since := latestOf(time.Unix(from*hours, 0), in.q.After)
-		found, err := in.asked(queries, groups, within, after, since, limit-len(list), most)
+		since, until := latestOf(time.Unix(from*hours, 0), in.q.After), time.Unix(end*hours, 0)
+		span := min(until.Sub(since), after.At.Sub(since))
+		found, err := in.asked(queries, groups, within, after, since, until, limit-len(list), most)
 		if err != nil {
 			return nil, false, err
 		}
-		if len(found) > 0 && found[0].ID == zeroID {
+		if level > 0 && len(found) > 0 && found[0].ID == zeroID {
 			level--
+			longest = min(longest, maxLevel-1) // what is too much once is too much again
 			continue
 		}
 		if list = append(list, found...); len(list) >= limit || level == maxLevel {
@@ -518,10 +525,9 @@ func (in finder) Asked(pieces []Piece, after Place, limit int) (list []Text, ok 
 			break
 		}
 		end = hoursOf(next[0].At) + 1
-		if len(found) == 0 {
-			level = maxLevel
-		}
-		for n := 16 * len(found); level < maxLevel && n <= 4*limit; n *= 8 {
+		// As much again in eight times as long, and twice that to be sure; of a period that was begun in its midst, more.
+		n := 16 * max(float64(len(found)), 0.25) * max(1, float64(int64(hours)<<(3*level))/max(1, span.Seconds()))
+		for ; level < longest && n <= float64(4*(limit-len(list))); n *= 8 {
 			level++
 		}
 	}
@@ -563,7 +569,7 @@ func latestOf(a, b time.Time) time.Time {
 }
 
 // asked are the newest finds of a period or, if there are more than most, one text of [zeroID].
-func (in finder) asked(queries, groups []string, period string, after Place, since time.Time, limit, most int) ([]Text, error) {
+func (in finder) asked(queries, groups []string, period string, after Place, since, until time.Time, limit, most int) ([]Text, error) {
 	const plan = `SELECT set_config('enable_indexscan', $1::text, true)`
 	if _, err := in.tx.Exec(in.ctx, plan, "off"); err != nil {
 		return nil, err
@@ -581,12 +587,12 @@ func (in finder) asked(queries, groups []string, period string, after Place, sin
 			SELECT * FROM rows WHERE (SELECT count(*) FROM rows) <= $8::int
 			UNION
 			SELECT message_id, conversation_id, created_at FROM search_index i
-			 WHERE message_id IN (SELECT message_id FROM search_index WHERE chunk > 0)
-			   AND created_at >= $6::timestamptz AND (created_at, message_id) < ($4::timestamptz, $5::uuid)
+			 WHERE message_id IN (SELECT message_id FROM search_index WHERE chunk > 0) AND (SELECT count(*) FROM rows) <= $8::int
+			   AND created_at < $10::timestamptz AND created_at >= $6::timestamptz AND (created_at, message_id) < ($4::timestamptz, $5::uuid)
 			 GROUP BY message_id, conversation_id, created_at
 			HAVING (SELECT bool_and(EXISTS (SELECT FROM search_index j WHERE j.message_id = i.message_id AND j.conversation_id = i.conversation_id
 			                                   AND j.words @@ w::tsquery)) FROM unnest($2::text[]) w)
-		) found ORDER BY at DESC, id DESC LIMIT $7::int)`, pgx.QueryExecModeExec, queries, groups, period, after.At, after.ID, since, limit, most, zeroID)
+		) found ORDER BY at DESC, id DESC LIMIT $7::int)`, pgx.QueryExecModeExec, queries, groups, period, after.At, after.ID, since, limit, most, zeroID, until)
 	if err == nil {
 		_, err = in.tx.Exec(in.ctx, plan, "on")
 	}
@@ -597,7 +603,7 @@ func (in finder) asked(queries, groups []string, period string, after Place, sin
 // the parts of that, each of which must be in what is found; nil where the index cannot say. Where a piece is within many words each
 // of those is asked for by itself: the index takes one question with many words ten times as long.
 func (in finder) queries(pieces []Piece) (queries, groups []string, err error) {
-	const few, most = 8, 2000
+	const most = 2000
 	var sets [][]string
 	for _, ends := range []bool{false, true} { // what follows the end of a word says more
 		for _, p := range pieces {
@@ -627,7 +633,7 @@ func (in finder) queries(pieces []Piece) (queries, groups []string, err error) {
 		if asked *= len(set); i > 0 && asked > most {
 			break
 		}
-		if groups = append(groups, "("+strings.Join(set, " | ")+")"); len(set) > few {
+		if groups = append(groups, "("+strings.Join(set, " | ")+")"); len(set) > fewWords {
 			queries = set
 		}
 	}
@@ -674,13 +680,16 @@ func (in finder) alternatives(p Piece) ([]string, bool, error) {
 	if !p.Ends {
 		like, text = like+"%", text+":*"
 	}
-	rows, err := in.tx.Query(in.ctx, `(SELECT quote_literal(word) FROM search_words WHERE grams @> $1::text[] AND word LIKE $2::text LIMIT $3::int)
+	rows, err := in.tx.Query(in.ctx, `(SELECT quote_literal(word) FROM search_words WHERE grams @> coalesce($1::text[], '{}') AND word LIKE $2::text LIMIT $3::int)
 		UNION ALL SELECT $4::text WHERE EXISTS (SELECT FROM search_index WHERE chunk = 0 AND version = 0)`,
 		pgx.QueryExecModeExec, Grams(p.Text), like, searchWords+1, text)
 	if err != nil {
 		return nil, false, err
 	}
 	list, err := pgx.CollectRows(rows, pgx.RowTo[string])
+	if p.Begins && len(list) > fewWords && len(list) <= searchWords {
+		list = []string{lexeme(p.Text) + ":*"}
+	}
 	return list, len(list) <= searchWords, err
 }
 
@@ -755,40 +764,46 @@ func unindex(ctx context.Context, tx pgx.Tx, conversationID string, messageIDs [
 	return err
 }
 
-// IndexPending puts up to limit texts, the latest first, into the search index: messages from the queue, titles, and what an
-// older version of the program indexed. It returns how many it took: 0 when there are none. Any number of processes may call it at
-// once. It holds no lock that an append would wait for.
+// IndexPending puts up to limit texts, the latest first, into the search index: messages from the queue or, where none is left, what an
+// older version of the program indexed, or titles. It takes fewer when they are long. It returns how many it took: 0 when there are
+// none. Any number of processes may call it at once. It holds no lock that an append would wait for.
 func (s *Store) IndexPending(ctx context.Context, limit int) (taken int, err error) {
 	err = s.inTx(ctx, func(tx pgx.Tx) error {
 		if _, err := tx.Exec(ctx, `SELECT pg_advisory_xact_lock_shared($1::bigint)`, int64(indexLock)); err != nil {
 			return err
 		}
-		taken, err = indexRows(ctx, tx, `WITH next AS (
-				SELECT id FROM search_queue ORDER BY id DESC LIMIT $1::int FOR UPDATE SKIP LOCKED
+		taken, err = indexRows(ctx, tx, `WITH waiting AS MATERIALIZED (
+				SELECT id, message_id FROM search_queue ORDER BY id DESC LIMIT $1::int FOR UPDATE SKIP LOCKED
+			), next AS (
+				SELECT id FROM (SELECT w.id, sum(octet_length(m.content)) OVER (ORDER BY w.id DESC) - octet_length(m.content) AS before
+				                  FROM waiting w LEFT JOIN messages m ON m.id = w.message_id) b WHERE coalesce(before, 0) < $2::bigint
 			), taken AS (
 				DELETE FROM search_queue q USING next WHERE q.id = next.id RETURNING q.message_id
 			)
 			SELECT coalesce(m.conversation_id::text, ''), t.message_id::text, m.created_at, coalesce(m.content, '')
-			  FROM taken t LEFT JOIN (messages m JOIN conversations c ON c.id = m.conversation_id AND c.listed) ON m.id = t.message_id AND m.status <> 'deleted'`, limit)
-		if err != nil || taken == limit {
+			  FROM taken t LEFT JOIN (messages m JOIN conversations c ON c.id = m.conversation_id AND c.listed) ON m.id = t.message_id AND m.status <> 'deleted'`, limit, maxBatch)
+		if err != nil || taken > 0 {
 			return err
 		}
-		old, err := indexRows(ctx, tx, `WITH next AS (
-				SELECT conversation_id, message_id FROM search_index WHERE chunk = 0 AND version < 2 ORDER BY version, created_at DESC LIMIT $1::int FOR UPDATE SKIP LOCKED
+		taken, err = indexRows(ctx, tx, `WITH waiting AS MATERIALIZED (
+				SELECT conversation_id, message_id, version, created_at FROM search_index WHERE chunk = 0 AND version < 2 ORDER BY version, created_at DESC
+				 LIMIT $1::int FOR UPDATE SKIP LOCKED
+			), next AS (
+				SELECT conversation_id, message_id FROM (
+					SELECT w.*, sum(octet_length(m.content)) OVER (ORDER BY w.version, w.created_at DESC, w.message_id) - octet_length(m.content) AS before
+					  FROM waiting w LEFT JOIN messages m ON m.id = w.message_id) b WHERE coalesce(before, 0) < $2::bigint
 			), taken AS (
 				DELETE FROM search_index i USING next n WHERE i.conversation_id = n.conversation_id AND i.message_id = n.message_id
 				RETURNING i.message_id, i.chunk
 			)
-			SELECT coalesce(m.conversation_id::text, ''), t.message_id::text, m.created_at, coalesce(m.content, '')
-			  FROM taken t LEFT JOIN (messages m JOIN conversations c ON c.id = m.conversation_id AND c.listed)
-			       ON m.id = t.message_id AND m.status <> 'deleted' WHERE t.chunk = 0`, limit-taken)
-		taken += old
+			SELECT coalesce(c.id::text, ''), t.message_id::text, CASE WHEN m.id IS NULL THEN c.started_at WHEN c.id IS NOT NULL THEN m.created_at END, coalesce(m.content, c.title, '')
+			  FROM taken t LEFT JOIN messages m ON m.id = t.message_id AND m.status <> 'deleted'
+			  LEFT JOIN conversations c ON c.id = coalesce(m.conversation_id, t.message_id) AND c.listed
+			 WHERE t.chunk = 0`, limit, maxBatch)
 		return err
 	})
-	if err == nil && taken < limit {
-		var titles int
-		titles, err = s.indexTitles(ctx, limit-taken)
-		taken += titles
+	if err == nil && taken == 0 {
+		taken, err = s.indexTitles(ctx, limit)
 	}
 	if err != nil {
 		return 0, Wrap("index", err)

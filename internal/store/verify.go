@@ -14,6 +14,7 @@ func (s *Store) Unindexed(ctx context.Context, limit int) ([]Message, error) {
 	// A message moves from the queue to the index in one step.
 	err := pgx.BeginTxFunc(ctx, s.pool, pgx.TxOptions{IsoLevel: pgx.RepeatableRead, AccessMode: pgx.ReadOnly}, func(tx pgx.Tx) error {
 		rows, err := tx.Query(ctx, `SELECT coalesce(array_agg(word), '{}') FROM (SELECT word FROM ts_stat('SELECT words FROM search_index WHERE version > 0')
+			WHERE word COLLATE "C" !~ '[\x01-\x2f\x3a-\x40\x5b-\x60\x7b-\x7f]' -- pairs are not in the list
 			EXCEPT SELECT word FROM search_words) w`)
 		if err != nil {
 			return err
@@ -24,7 +25,7 @@ func (s *Store) Unindexed(ctx context.Context, limit int) ([]Message, error) {
 		}
 		lost := map[string]bool{}
 		for _, word := range missing {
-			lost[word] = !isPair(word)
+			lost[word] = true
 		}
 		unfound := func(text string, indexed, version *int64) bool {
 			words := IndexWords(text)

@@ -37,6 +37,10 @@ var searchTests = []test{
 	{"BoundedWork", boundedWork},
 	{"TextsOfAllTimes", textsOfAllTimes},
 	{"ManyFindsOfOneTime", manyFindsOfOneTime},
+	{"BeginningsOfWordsAmongMany", beginningsAmongMany},
+	{"QueuedTwice", queuedTwice},
+	{"ATextThatComesBackChanged", comesBackChanged},
+	{"AnIDOfNothing", anIDOfNothing},
 	{"WordsGoWithTheirTexts", wordsGoWithTheirTexts},
 	{"LikeANaiveSearch", likeANaiveSearch},
 }

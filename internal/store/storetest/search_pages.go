@@ -365,6 +365,86 @@ func manyFindsOfOneTime(t *testing.T, r *record) {
 	equal(t, "hits of a page", len(page.Hits), 100)
 }
 
+// What the index is asked for is found behind more texts than are looked at by their times alone: words that a short term begins, and
+// those around an apostrophe or another character that joins two.
+func beginningsAmongMany(t *testing.T, r *record) {
+	conversation := r.create(t)
+	r.append(t, store.Append{ConversationID: conversation, Messages: []store.NewMessage{{Role: "user", Content: `disk zq of port 5 is error 7x; don't go to C:\dir\sub'x a:b`}}})
+	var others []store.NewMessage
+	for range 1000 {
+		others = append(others, store.NewMessage{Role: "user", Content: "-"})
+	}
+	for range 3 {
+		r.append(t, store.Append{ConversationID: conversation, Messages: others})
+	}
+	r.drain(t)
+	for _, text := range []string{`zq`, `disk zq`, `"error 7"`, `port 5`, `"port 5 is"`, `"don't go"`, `on't`, `c:\dir`, `r\sub'x`, `x a:b`, `disk`} {
+		found := 0
+		for _, h := range r.pages(t, store.SearchQuery{Text: text}) {
+			if h.ConversationID == conversation {
+				found++
+			}
+		}
+		equal(t, text+" is found", found, 1)
+	}
+}
+
+// Deleted and brought back before they were indexed, texts wait twice, and are found once each.
+func queuedTwice(t *testing.T, r *record) {
+	conversation, mark := r.create(t), word()
+	var list []store.NewMessage
+	for range 200 {
+		list = append(list, store.NewMessage{Role: "user", Content: mark})
+	}
+	ids, _ := r.append(t, store.Append{ConversationID: conversation, Messages: list})
+	r.hold(t, conversation, time.Minute)
+	if _, err := r.UndoDeletion(r.ctx, conversation); err != nil {
+		t.Fatal(err)
+	}
+	slices.Reverse(ids)
+	same(t, "found", hitIDs(r.pages(t, store.SearchQuery{Text: mark, Limit: 100})), ids)
+}
+
+// A message of an import is found by what it says now, whatever one of the same id said before.
+func comesBackChanged(t *testing.T, r *record) {
+	conversation, before, after := r.create(t), word(), word()
+	id := r.add(t, conversation, "user", before)
+	same(t, "found before", hitIDs(r.search(t, before)), []string{id})
+	rows := r.archived(t, conversation)
+	for i := range rows {
+		if m := rows[i].Message; m != nil {
+			m.Content = after
+		}
+	}
+	if err := r.DeleteConversation(r.ctx, conversation); err != nil {
+		t.Fatal(err)
+	}
+	r.restore(t, rows)
+	same(t, "found after", hitIDs(r.search(t, after)), []string{id})
+	equal(t, "found by what it said", len(r.search(t, before)), 0)
+}
+
+// Any id is one, also that of zeros alone.
+func anIDOfNothing(t *testing.T, r *record) {
+	conversation, mark := r.create(t), word()
+	r.add(t, conversation, "user", mark)
+	rows := r.archived(t, conversation)
+	const zero = "00000000-0000-0000-0000-000000000000"
+	for i := range rows {
+		if m := rows[i].Message; m != nil {
+			m.ID = zero
+		}
+	}
+	if err := r.DeleteConversation(r.ctx, conversation); err != nil {
+		t.Fatal(err)
+	}
+	r.restore(t, rows)
+	r.drain(t)
+	r.append(t, store.Append{ConversationID: conversation, Messages: slices.Repeat([]store.NewMessage{{Role: "user", Content: "-"}}, 1000)})
+	r.drain(t)
+	same(t, "found", hitIDs(r.pages(t, store.SearchQuery{Text: mark})), []string{zero})
+}
+
 // With a message its words are gone, wherever they were kept, but not those that another has.
 func wordsGoWithTheirTexts(t *testing.T, r *record) {
 	for name, remove := range map[string]func(conversation, message string) error{
