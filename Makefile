@@ -17,7 +17,7 @@ TSC = internal/web/testdata/node_modules/.bin/tsc
 TESTFLAGS ?=
 # The packages to test.
 PKG       ?= ./...
-TIMEOUT   ?= 20m
+TIMEOUT   ?= 40m
 
 # The race detector, but not in SQLite, which is C that was translated: its memory is not Go's, so nothing can be seen there, and
 # looking made all that is kept in a file eight times as slow.
