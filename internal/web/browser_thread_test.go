@@ -262,18 +262,22 @@ func TestOnlyAPersonMovesTheView(t *testing.T) {
 func TestKeysAndTheBarMoveTheView(t *testing.T) {
 	widths(t, func(t *testing.T, b *tab) {
 		s := newServer(t, testrecord.SQLite(t), "", "")
-		steps, more := gated(paragraphs(30, "one"), paragraphs(9, "two"), paragraphs(9, "three"))
+		steps, more := gated(paragraphs(30, "one"), paragraphs(9, "two"), paragraphs(9, "three"), paragraphs(9, "four"))
 		s.model.Script(steps...)
 		b.open(s.url("/"))
 		b.send("Tell me")
 		more()
 		atEnd := "Math.abs(document.querySelector('#thread').getBoundingClientRect().bottom + 24 - document.querySelector('#scroller').getBoundingClientRect().bottom) < 2"
 		b.wait("document.querySelector('[role=log]').innerText.includes('one') && " + atEnd)
-		for _, word := range []string{"two", "three"} {
-			if word == "two" {
+		for _, word := range []string{"two", "three", "four"} {
+			switch word {
+			case "two":
 				b.text("(a => (a.tabIndex = -1, a.focus({ preventScroll: true })))(document.querySelector('article'))")
 				b.key("PageUp", "PageUp", 33, 0)
-			} else {
+			case "three": // as a browser scrolls smoothly: at first by less than a line
+				b.text(`(s => { s.dispatchEvent(new WheelEvent('wheel', { bubbles: true, deltaY: -400 })); s.scrollTop -= 2;
+					s.addEventListener('scroll', () => s.scrollTop -= 400, { once: true }); })(document.querySelector('#scroller'))`)
+			case "four":
 				b.text(`(s => (s.dispatchEvent(new PointerEvent('pointerdown', { bubbles: true, clientX: s.getBoundingClientRect().left + s.clientWidth, clientY: 300 })), s.scrollTop -= 400))(document.querySelector('#scroller'))`)
 			}
 			b.wait("!(" + atEnd + ")")

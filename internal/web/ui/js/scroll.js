@@ -26,6 +26,7 @@ export class Scroll {
     /** @type {HTMLElement | null} the question that was put at the top */
     this.top = null;
     this.written = -1;
+    this.last = -1;
     this.gesture = -Infinity;
     this.watch();
   }
@@ -76,10 +77,12 @@ export class Scroll {
   scrolled() {
     const { scroller } = this;
     const position = scroller.scrollTop;
+    const down = position > this.last;
+    this.last = position;
     if (Math.abs(position - this.written) >= 1) {
       const cut = position < this.written && position + scroller.clientHeight >= scroller.scrollHeight - 1;
       if (performance.now() - this.gesture < MOMENTUM) {
-        if (this.distance() <= 4) this.pinned = true;
+        if (down && this.distance() <= 4) this.pinned = true; // Not where a smooth scroll upwards begins.
       } else if (cut && this.pinned) {
         this.grew(); // The browser moved it, because the content became shorter.
       } else if (this.distance() > 4) {
@@ -103,7 +106,7 @@ export class Scroll {
   /** @param {number} position */
   write(position) {
     this.scroller.scrollTop = position;
-    this.written = this.scroller.scrollTop;
+    this.last = this.written = this.scroller.scrollTop;
   }
 
   /** The messages or the window changed their size. */
