@@ -19,6 +19,7 @@ import (
 	"errors"
 	"iter"
 	"log/slog"
+	"math"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -277,6 +278,9 @@ func (a *Advisor) answer(s *session, q Question, provider llm.Provider, r store.
 	log := s.flusher.open(r)
 	reply := &reply{Response: r, session: s, question: q, provider: provider, log: log, out: log, wait: &atomic.Pointer[Wait]{}}
 	reply.history = func() ([]store.Message, error) { return a.read(reply) }
+	if q.ConversationID == "" && q.PreviousID == "" {
+		reply.history = func() ([]store.Message, error) { return asMessages(q.Input), nil }
+	}
 	reply.wait.Store(&Wait{})
 	reply.ctx, reply.cancel = context.WithCancelCause(s.ctx)
 	a.mu.Lock()
@@ -407,41 +411,23 @@ const newcomer = 30 * time.Second
 // database that is away is waited for; before the first step for 30 seconds, unless the reply is written here.
 func (a *Advisor) Follow(ctx context.Context, responseID string, from int) iter.Seq2[Step, error] {
 	return func(yield func(Step, error) bool) {
-		var r store.Response
-		var pause backoff
+		var deltas []store.Delta
+		var err error
 		w := newWaiter(responseID)
-		begun, nothing := time.Now(), true // has been read
-		told, waits := Wait{}, true        // for the model to begin
+		told, waits := Wait{}, true // for the model to begin
+		r, ours := a.running(responseID)
+		if !ours {
+			r, deltas, err = a.readLog(ctx, responseID, from, true)
+		}
 		for {
-			// At first, and in the end: how it is, and all that is left of it.
-			try, cancel := context.WithTimeout(ctx, patience)
-			was, deltas, err := a.Record.ReadLog(try, responseID, from)
-			cancel()
-			switch {
-			case err == nil:
-				r, nothing = was, false
-				from += len(deltas)
-				if !yield(Step{Response: r, Deltas: deltas}, nil) || r.Ended() {
-					return
-				}
-			case ctx.Err() != nil:
-				yield(Step{}, ctx.Err())
-				return
-			case !store.Unknown(err):
+			if err != nil {
 				yield(Step{}, err)
 				return
-			default:
-				if _, ours := a.news(responseID, from); nothing && !ours && time.Since(begun) > newcomer {
-					yield(Step{}, err)
-					return
-				}
-				if !pause.wait(ctx) {
-					yield(Step{}, ctx.Err())
-					return
-				}
-				continue
 			}
-			// Between: what comes.
+			from += len(deltas)
+			if !yield(Step{Response: r, Deltas: deltas}, nil) || r.Ended() {
+				return
+			}
 			quiet := time.Now() // since when nothing was told
 			for over := false; !over; {
 				interval := keepAlive
@@ -475,8 +461,52 @@ func (a *Advisor) Follow(ctx context.Context, responseID string, from int) iter.
 					}
 				}
 			}
+			r, deltas, err = a.readLog(ctx, responseID, from, false) // all that is left of it
 		}
 	}
+}
+
+// Ended waits until a reply has ended, and returns it and its log. Errors are as in Follow.
+func (a *Advisor) Ended(ctx context.Context, responseID string) (r store.Response, log []store.Delta, err error) {
+	w := newWaiter(responseID)
+	_, ours := a.running(responseID)
+	if !ours {
+		r, log, err = a.readLog(ctx, responseID, 0, true)
+	}
+	for err == nil && !r.Ended() {
+		for ctx.Err() == nil && !a.tails.next(ctx, w, math.MaxInt32, keepAlive).Over { // from there on no row is read
+		}
+		r, log, err = a.readLog(ctx, responseID, 0, false)
+	}
+	return r, log, err
+}
+
+// readLog returns what the record has of a reply from row from on, once the database is there; a newcomer, for whose reply there may be
+// none, gives up after 30 seconds. Errors are the store's, and ctx's.
+func (a *Advisor) readLog(ctx context.Context, responseID string, from int, isNew bool) (store.Response, []store.Delta, error) {
+	var pause backoff
+	for begun := time.Now(); ; {
+		try, cancel := context.WithTimeout(ctx, patience)
+		r, deltas, err := a.Record.ReadLog(try, responseID, from)
+		cancel()
+		if _, ours := a.running(responseID); ctx.Err() == nil && (!store.Unknown(err) || isNew && !ours && time.Since(begun) > newcomer) {
+			return r, deltas, err
+		}
+		if !pause.wait(ctx) {
+			return store.Response{}, nil, ctx.Err()
+		}
+	}
+}
+
+// running returns a reply that is written here, as it began, and false for another.
+func (a *Advisor) running(responseID string) (store.Response, bool) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	r := a.replies[responseID]
+	if r == nil {
+		return store.Response{}, false
+	}
+	return r.Response, true
 }
 
 // news says whether there is more of a reply than its first from rows, or it is over, as far as is known without asking the

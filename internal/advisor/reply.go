@@ -42,15 +42,18 @@ func (a *Advisor) write(r *reply) {
 	defer r.cancel(nil)
 	end := a.generate(r)
 	end.Fence, end.ConversationID, end.ResponseID = r.session.fence, r.ConversationID, r.ID
+	kept := false
 	if a.landed(r) {
-		a.finish(r, end)
+		kept = a.finish(r, end)
 	} else {
 		a.Log.Warn("a reply is left for the next start to settle: the database has not said what it kept of it", "response", r.ID)
 	}
 	a.mu.Lock()
 	delete(a.replies, r.ID)
 	a.mu.Unlock()
-	a.tails.ended(r.ID)
+	if kept {
+		a.tails.ended(r.ID)
+	}
 	if end.Status == store.ResponseCompleted && r.Model != llm.OfflineModel {
 		r.question.Input = nil // it may wait long
 		a.titles.end(r)
@@ -68,8 +71,9 @@ func (a *Advisor) landed(r *reply) bool {
 	return r.log.landed(ctx)
 }
 
-// finish commits the end, as often as it takes; after an unknown outcome the record says which end it was.
-func (a *Advisor) finish(r *reply, end store.Finish) {
+// finish commits the end, as often as it takes; after an unknown outcome the record says which end it was. It returns whether the
+// record has an end of it, or nothing any more.
+func (a *Advisor) finish(r *reply, end store.Finish) bool {
 	ctx := context.WithoutCancel(r.ctx)
 	var pause backoff
 	for {
@@ -77,16 +81,18 @@ func (a *Advisor) finish(r *reply, end store.Finish) {
 		_, err := a.Record.FinishResponse(try, end)
 		cancel()
 		switch {
-		case err == nil, errors.Is(err, store.ErrNotFound), errors.Is(err, store.ErrFenced):
-			return
+		case err == nil, errors.Is(err, store.ErrNotFound):
+			return true
+		case errors.Is(err, store.ErrFenced): // who has taken it over ends it
+			return false
 		case store.Permanent(err):
 			a.Log.Error("a reply cannot be ended", "response", r.ID, "error", err)
-			return
+			return false
 		}
 		a.Log.Warn("the end of a reply waits for the database", "response", r.ID, "error", err)
 		// A server that is stopping leaves the rest to the next start.
 		if r.session.ctx.Err() != nil && pause.next >= time.Second || !pause.wait(ctx) {
-			return
+			return false
 		}
 	}
 }

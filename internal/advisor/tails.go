@@ -26,7 +26,7 @@ type tails struct {
 	mu      sync.Mutex
 	running bool // somebody reads; true while somebody waits
 	waiting map[*waiter]struct{}
-	over    map[string]time.Time // replies written here that have ended just now
+	over    map[string]time.Time // when replies ended that were written here, for a moment: who begins to wait just then
 }
 
 // waiter is a reader; it waits when it has read all there was.
@@ -44,15 +44,18 @@ func newWaiter(responseID string) *waiter {
 // nothing. Once ctx has ended w is of no more use.
 func (t *tails) next(ctx context.Context, w *waiter, from int, patience time.Duration) store.TailRows {
 	t.mu.Lock()
+	if _, over := t.over[w.tail.ResponseID]; over {
+		t.mu.Unlock()
+		return store.TailRows{Over: true}
+	}
 	w.tail.From, w.until = from, time.Now().Add(patience)
 	t.waiting[w] = struct{}{}
-	_, over := t.over[w.tail.ResponseID]
 	if !t.running {
 		t.running = true
 		go t.run()
 	}
 	t.mu.Unlock()
-	if fresh, _ := t.news(w.tail.ResponseID, from); fresh || over { // looked at after waiting, so that no commit is missed
+	if fresh, _ := t.news(w.tail.ResponseID, from); fresh { // looked at after waiting, so that no commit is missed
 		t.look()
 	}
 	select {
@@ -74,13 +77,17 @@ func (t *tails) look() {
 	}
 }
 
-// ended lets those who wait for a reply that was written here see its end at once.
+// ended ends the waits for a reply that was written here, and whose end is in the record.
 func (t *tails) ended(responseID string) {
 	t.mu.Lock()
+	defer t.mu.Unlock()
 	maps.DeleteFunc(t.over, func(_ string, at time.Time) bool { return time.Since(at) > 10*pollInterval })
 	t.over[responseID] = time.Now()
-	t.mu.Unlock()
-	t.look()
+	for w := range t.waiting {
+		if w.tail.ResponseID == responseID {
+			t.give(w, store.TailRows{Over: true})
+		}
+	}
 }
 
 // run reads for those who wait, as long as somebody does.
@@ -100,21 +107,17 @@ func (t *tails) run() {
 			t.mu.Unlock()
 			return
 		}
-		var ready, rest []*waiter
+		var ready, waiting []*waiter
 		now := time.Now()
 		for w := range t.waiting {
 			if all && w.until.Before(now) {
 				t.give(w, store.TailRows{}) // here, so that no wait needs a timer of its own
 				continue
 			}
-			if _, over := t.over[w.tail.ResponseID]; over {
-				ready = append(ready, w)
-			} else {
-				rest = append(rest, w)
-			}
+			waiting = append(waiting, w)
 		}
 		t.mu.Unlock()
-		for _, w := range rest {
+		for _, w := range waiting {
 			if fresh, ours := t.news(w.tail.ResponseID, w.tail.From); fresh || all && !ours {
 				ready = append(ready, w)
 			}

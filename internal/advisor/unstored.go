@@ -28,9 +28,7 @@ func (a *Advisor) Answer(ctx context.Context, q Question) iter.Seq2[Step, error]
 			yield(Step{}, err)
 			return
 		}
-		for _, m := range q.Input {
-			history = append(history, store.Message{Role: m.Role, Content: m.Content, Item: m.Item, Status: store.MessageCompleted})
-		}
+		history = append(history, asMessages(q.Input)...)
 		a.mu.Lock()
 		s := a.session
 		if a.closed || s.ctx.Err() != nil {
@@ -106,6 +104,15 @@ func (a *Advisor) continued(ctx context.Context, q Question) ([]store.Message, e
 		return a.Record.History(ctx, previous)
 	}
 	return nil, nil
+}
+
+// asMessages is what a question says, as far as a model is told.
+func asMessages(input []store.NewMessage) []store.Message {
+	list := make([]store.Message, len(input))
+	for i, m := range input {
+		list[i] = store.Message{Role: m.Role, Content: m.Content, Item: m.Item, Status: store.MessageCompleted}
+	}
+	return list
 }
 
 // unstored hands the rows of a reply to the one who reads it.

@@ -53,6 +53,7 @@ type Advisor interface {
 	Ask(ctx context.Context, q advisor.Question) (store.Response, error)
 	Answer(ctx context.Context, q advisor.Question) iter.Seq2[advisor.Step, error]
 	Follow(ctx context.Context, responseID string, from int) iter.Seq2[advisor.Step, error]
+	Ended(ctx context.Context, responseID string) (store.Response, []store.Delta, error)
 	Cancel(ctx context.Context, responseID string) error
 	DeleteConversation(ctx context.Context, id string) error
 	HoldConversation(ctx context.Context, id string, hold time.Duration) (until time.Time, err error)

@@ -81,6 +81,10 @@ func (e *echoing) Follow(context.Context, string, int) iter.Seq2[advisor.Step, e
 	return func(yield func(advisor.Step, error) bool) { yield(advisor.Step{Response: e.kept}, nil) }
 }
 
+func (e *echoing) Ended(context.Context, string) (store.Response, []store.Delta, error) {
+	return e.kept, nil, nil
+}
+
 func (nowhere) ReadLog(context.Context, string, int) (store.Response, []store.Delta, error) {
 	return store.Response{ID: store.NewID(), Request: json.RawMessage("{}"), Status: store.ResponseInProgress}, nil, nil
 }

@@ -50,6 +50,10 @@ func (f failing) Follow(context.Context, string, int) iter.Seq2[advisor.Step, er
 	return func(yield func(advisor.Step, error) bool) { yield(advisor.Step{}, f.follow) }
 }
 
+func (f failing) Ended(context.Context, string) (store.Response, []store.Delta, error) {
+	return store.Response{}, nil, f.follow
+}
+
 // Clients repeat what is answered with a 5xx, unless they are told not to. A question that is kept, or may be, would then stand twice.
 func TestAQuestionThatMayBeKeptIsNotRepeated(t *testing.T) {
 	broken := errors.New("the connection broke")

@@ -37,7 +37,7 @@ func (a *API) createResponse(w http.ResponseWriter, r *http.Request) error {
 		if q.Stream {
 			return askError(a.stream(w, r, steps, -1), q)
 		}
-		return askError(a.waitResponse(w, steps), q)
+		return askError(writeSteps(w, steps), q)
 	}
 	var unsure *advisor.UnsureError
 	reply, err := a.Advisor.Ask(r.Context(), question)
@@ -52,7 +52,7 @@ func (a *API) createResponse(w http.ResponseWriter, r *http.Request) error {
 	case q.Background:
 		err = a.sendResponse(w, r, reply.ID)
 	default:
-		err = a.waitResponse(w, a.Advisor.Follow(r.Context(), reply.ID, 0))
+		err = a.waitResponse(w, r, reply.ID)
 	}
 	if err != nil && kept && question.Key == "" {
 		w.Header().Set("x-should-retry", "false") // clients repeat a 5xx by themselves, and the question would stand twice
@@ -152,7 +152,16 @@ func idempotency(r *http.Request, body []byte) (key, fingerprint string, err err
 }
 
 // waitResponse answers with a reply once it has ended.
-func (a *API) waitResponse(w http.ResponseWriter, steps iter.Seq2[advisor.Step, error]) error {
+func (a *API) waitResponse(w http.ResponseWriter, r *http.Request, id string) error {
+	reply, log, err := a.Advisor.Ended(r.Context(), id)
+	if err != nil {
+		return err
+	}
+	return writeResponse(w, reply, log)
+}
+
+// writeSteps answers with what all steps come to.
+func writeSteps(w http.ResponseWriter, steps iter.Seq2[advisor.Step, error]) error {
 	var reply store.Response
 	var log []store.Delta
 	for step, err := range steps {
@@ -170,7 +179,7 @@ func (a *API) cancelResponse(w http.ResponseWriter, r *http.Request) error {
 	id := parseID(responseID, r.PathValue("id"))
 	err := a.Advisor.Cancel(r.Context(), id)
 	if err == nil {
-		err = a.waitResponse(w, a.Advisor.Follow(r.Context(), id, 0))
+		err = a.waitResponse(w, r, id)
 	}
 	if errors.Is(err, store.ErrNotFound) {
 		return notFound("response", r.PathValue("id"))

@@ -237,8 +237,9 @@ func (s *Store) Thread(ctx context.Context, q store.ThreadQuery) (page store.Thr
 
 // thread finds where the branches of the conversation leave the line, and reads the messages of q's.
 func (t tx) thread(q store.ThreadQuery) (store.ThreadPage, error) {
-	if _, err := t.summary(q.ConversationID); err != nil {
-		return store.ThreadPage{}, err
+	var there int
+	if err := t.get(`SELECT 1 FROM conversations WHERE id = ?`, []any{q.ConversationID}, &there); err != nil {
+		return store.ThreadPage{}, found(err)
 	}
 	query := forksSQL
 	if q.Details {

@@ -71,27 +71,29 @@ func (t tx) start(n store.NewResponse, in []row, r *store.Response) error {
 		if !ended {
 			return store.ErrReplyRunning
 		}
-	} else if n.ConversationID == "" {
-		r.ConversationID = store.NewID()
-		if _, err := t.exec(`INSERT INTO conversations (id, model, listed, started_at, updated_at) VALUES (?, ?, 0, ?, ?)`,
-			r.ConversationID, n.Model, at, at); err != nil {
-			return err
-		}
 	}
 
-	if n.Title != "" {
-		if err := t.get(`SELECT title = '' FROM conversations WHERE id = ?`, []any{r.ConversationID}, &r.Titled); err != nil {
+	var head int64 // before this turn
+	if n.ConversationID == "" && n.PreviousID == "" {
+		r.ConversationID, r.Titled = store.NewID(), n.Title != ""
+		if _, err := t.exec(`INSERT INTO conversations (id, model, listed, started_at, updated_at, title, head, message_count)
+			VALUES (?1, ?2, 0, ?3, ?3, ?4, ?5 + 1, ?5)`, r.ConversationID, n.Model, at, n.Title, len(in)); err != nil {
+			return err
+		}
+	} else {
+		if n.Title != "" {
+			if err := t.get(`SELECT title = '' FROM conversations WHERE id = ?`, []any{r.ConversationID}, &r.Titled); err != nil {
+				return found(err)
+			}
+		}
+		err := t.get(`UPDATE conversations
+			   SET head = head + ?2 + 1, message_count = message_count + ?2, updated_at = ?3,
+			       title = CASE WHEN title = '' THEN ?4 ELSE title END, model = CASE WHEN model = '' THEN ?5 ELSE model END
+			 WHERE id = ?1 RETURNING head - ?2 - 1, listed`,
+			[]any{r.ConversationID, len(in), at, n.Title, n.Model}, &head, &r.Listed)
+		if err != nil {
 			return found(err)
 		}
-	}
-	var head int64 // before this turn
-	err := t.get(`UPDATE conversations
-		   SET head = head + ?2 + 1, message_count = message_count + ?2, updated_at = ?3,
-		       title = CASE WHEN title = '' THEN ?4 ELSE title END, model = CASE WHEN model = '' THEN ?5 ELSE model END
-		 WHERE id = ?1 RETURNING head - ?2 - 1, listed`,
-		[]any{r.ConversationID, len(in), at, n.Title, n.Model}, &head, &r.Listed)
-	if err != nil {
-		return found(err)
 	}
 	if n.ConversationID != "" {
 		if n.Expect != nil && *n.Expect != head {
@@ -143,7 +145,7 @@ func (t tx) start(n store.NewResponse, in []row, r *store.Response) error {
 		parent = ""
 	}
 	r.Seq, r.Inputs, r.ParentID, r.CreatedAt = head+int64(len(in))+1, len(in), parent, instant(at)
-	_, err = t.exec(`INSERT INTO responses (id, conversation_id, previous_response_id, seq, parent_id, status, model, request, server_id, created_at, inputs)
+	_, err := t.exec(`INSERT INTO responses (id, conversation_id, previous_response_id, seq, parent_id, status, model, request, server_id, created_at, inputs)
 		VALUES (?, ?, nullif(?, ''), ?, nullif(?, ''), ?, ?, ?, ?, ?, ?)`,
 		r.ID, r.ConversationID, r.PreviousID, r.Seq, r.ParentID, string(r.Status), r.Model, string(r.Request), n.Fence.ServerID, at, r.Inputs)
 	return err
