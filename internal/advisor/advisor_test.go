@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"iter"
 	"log/slog"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -175,11 +176,11 @@ func TestADatabaseThatIsAwayIsWaitedForAndNothingIsLostOrDoubled(t *testing.T) {
 func TestNothingIsShownBeforeItsCommit(t *testing.T) {
 	testrecord.Each(t, func(t *testing.T, r testrecord.Record) {
 		var mu sync.Mutex
-		committed := ""
-		record := &troubled{Record: r, appendDeltas: func(ctx context.Context, f store.Fence, rows []store.Delta) error {
+		committed, flushes := "", 0
+		commit := func(rows []store.Delta, write func() error) error {
 			mu.Lock()
 			defer mu.Unlock()
-			if err := r.AppendDeltas(ctx, f, rows); err != nil {
+			if err := write(); err != nil {
 				return err
 			}
 			for _, d := range rows {
@@ -188,9 +189,23 @@ func TestNothingIsShownBeforeItsCommit(t *testing.T) {
 				}
 			}
 			return nil
+		}
+		gate := llmtest.NewGate()
+		record := &troubled{Record: r, appendDeltas: func(ctx context.Context, f store.Fence, rows []store.Delta) error {
+			if flushes++; flushes == 1 {
+				gate.Open()
+			}
+			return commit(rows, func() error { return r.AppendDeltas(ctx, f, rows) })
+		}, finish: func(ctx context.Context, f store.Finish) (ended store.Response, err error) {
+			err = commit(f.Deltas, func() error {
+				ended, err = r.FinishResponse(ctx, f)
+				return err
+			})
+			return ended, err
 		}}
 		model := llmtest.New("m")
-		model.Script(llmtest.Say(strings.Split(strings.Repeat("some words of an answer ", 40), " ")...)...)
+		words := llmtest.Say(strings.Split(strings.Repeat("some words of an answer ", 40), " ")...)
+		model.Script(slices.Concat(words[:len(words)-1], []llmtest.Step{{Gate: gate}}, words)...)
 		a := start(t, record, model, store.NewID())
 		reply := ask(t, a, "q")
 		shown := ""
@@ -319,44 +334,59 @@ func (refused) Error() string   { return "the database refuses this text" }
 func (refused) Permanent() bool { return true }
 
 func TestAReplyThatTheDatabaseRefusesDoesNotStopTheOthers(t *testing.T) {
-	r := testrecord.SQLite(t)
-	record := &troubled{Record: r, appendDeltas: func(ctx context.Context, f store.Fence, rows []store.Delta) error {
-		for _, d := range rows {
-			if strings.Contains(d.Text, "poison") {
-				return refused{}
+	for _, atTheEnd := range []bool{false, true} { // its last words, or words before
+		r := testrecord.SQLite(t)
+		begin, end := llmtest.NewGate(), llmtest.NewGate()
+		poisoned := func(rows []store.Delta) bool {
+			return slices.ContainsFunc(rows, func(d store.Delta) bool { return strings.Contains(d.Text, "poison") })
+		}
+		record := &troubled{Record: r, appendDeltas: func(ctx context.Context, f store.Fence, rows []store.Delta) error {
+			if !poisoned(rows) {
+				return r.AppendDeltas(ctx, f, rows)
+			}
+			if !slices.ContainsFunc(rows, func(d store.Delta) bool { return d.ResponseID != rows[0].ResponseID }) {
+				defer end.Open() // it was tried alone
+			}
+			return refused{}
+		}, finish: func(ctx context.Context, f store.Finish) (store.Response, error) {
+			if poisoned(f.Deltas) {
+				return store.Response{}, refused{}
+			}
+			return r.FinishResponse(ctx, f)
+		}}
+		model := llmtest.New("m")
+		const n = 8
+		for i := range n {
+			text := "fine"
+			if i == 3 {
+				text = "poison"
+			}
+			steps := []llmtest.Step{{Gate: begin, Text: text}}
+			if !atTheEnd {
+				steps = append(steps, llmtest.Step{Gate: end, Text: "."})
+			}
+			model.Script(steps...)
+		}
+		a := start(t, record, model, store.NewID())
+		var replies []store.Response
+		for range n {
+			replies = append(replies, ask(t, a, "q"))
+		}
+		begin.Open()
+		fine, failed := 0, 0
+		for _, reply := range replies {
+			switch shown, end := follow(t, a, reply.ID); {
+			case end.Status == store.ResponseCompleted && strings.TrimSuffix(shown, ".") == "fine":
+				fine++
+			case end.Status == store.ResponseFailed && shown == "":
+				failed++
+			default:
+				t.Errorf("one shows %q and is %s", shown, end.Status)
 			}
 		}
-		return r.AppendDeltas(ctx, f, rows)
-	}}
-	model := llmtest.New("m")
-	gate := llmtest.NewGate()
-	const n = 8
-	for i := range n {
-		text := "fine"
-		if i == 3 {
-			text = "poison"
+		if fine != n-1 || failed != 1 {
+			t.Errorf("%d are whole and %d failed", fine, failed)
 		}
-		model.Script(llmtest.Step{Gate: gate, Text: text})
-	}
-	a := start(t, record, model, store.NewID())
-	var replies []store.Response
-	for range n {
-		replies = append(replies, ask(t, a, "q"))
-	}
-	gate.Open()
-	fine, failed := 0, 0
-	for _, reply := range replies {
-		switch shown, end := follow(t, a, reply.ID); {
-		case end.Status == store.ResponseCompleted && shown == "fine":
-			fine++
-		case end.Status == store.ResponseFailed && shown == "":
-			failed++
-		default:
-			t.Errorf("one shows %q and is %s", shown, end.Status)
-		}
-	}
-	if fine != n-1 || failed != 1 {
-		t.Errorf("%d are whole and %d failed", fine, failed)
 	}
 }
 

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"log/slog"
+	"slices"
 	"sync"
 	"time"
 
@@ -157,43 +158,40 @@ func (t *turn) settle() {
 	}
 }
 
-// flushed is called when nothing more is to be added. It waits until all rows are committed and returns ctx's error, or why the log can take no more.
-func (l *replyLog) flushed(ctx context.Context) error {
+// rest is called when nothing more is to be added. It takes back the rows that are not sent yet, for the end to bring them, and waits until
+// none is on its way to the record. It returns an error when the log could take no more; and [errUnknown] when it is not known what
+// was kept, because ctx or the flusher ended before that.
+func (l *replyLog) rest(ctx context.Context) ([]store.Delta, error) {
 	l.f.mu.Lock()
 	defer l.f.mu.Unlock()
 	l.leave()
-	for l.err == nil && (len(l.rows) > 0 || l.sending) {
-		changed := l.changed
-		l.f.mu.Unlock()
-		select {
-		case <-changed:
-		case <-ctx.Done():
-			l.f.mu.Lock()
-			return context.Cause(ctx)
-		}
-		l.f.mu.Lock()
-	}
-	return l.err
-}
-
-// landed waits until no row is on its way to the record. It returns false when that is not known, because ctx or the flusher
-// ended before it was.
-func (l *replyLog) landed(ctx context.Context) bool {
-	l.f.mu.Lock()
-	defer l.f.mu.Unlock()
+	rows := l.rows
+	l.rows, l.unsent = nil, 0
+	l.f.waiting = slices.DeleteFunc(l.f.waiting, func(other *replyLog) bool { return other == l })
 	for l.sending {
 		changed := l.changed
 		l.f.mu.Unlock()
 		select {
 		case <-changed:
+			l.f.mu.Lock()
 		case <-ctx.Done():
 			l.f.mu.Lock()
-			return !l.sending
+			if l.sending {
+				return nil, errUnknown
+			}
 		}
-		l.f.mu.Lock()
 	}
-	return !errors.Is(l.err, context.Canceled)
+	switch {
+	case errors.Is(l.err, context.Canceled):
+		return nil, errUnknown
+	case l.err != nil:
+		return nil, l.err
+	}
+	return rows, nil
 }
+
+// errUnknown is returned when the database has not said what it kept.
+var errUnknown = errors.New("the database has not said what it kept")
 
 // run flushes until ctx ends.
 func (f *flusher) run(ctx context.Context) {

@@ -23,12 +23,18 @@ type slowRecord struct {
 func (r *slowRecord) AppendDeltas(_ context.Context, _ store.Fence, deltas []store.Delta) error {
 	time.Sleep(5 * time.Millisecond)
 	r.mu.Lock()
-	defer r.mu.Unlock()
 	r.flushes++
+	r.mu.Unlock()
+	r.keep(deltas)
+	return nil
+}
+
+func (r *slowRecord) keep(deltas []store.Delta) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
 	for _, d := range deltas {
 		r.texts[d.ResponseID] += d.Text
 	}
-	return nil
 }
 
 // crowdOf lets n models say words, one every pause, and returns what was kept and how often each model was read. The model of the
@@ -62,9 +68,11 @@ func crowdOf(t *testing.T, n, words int, pause time.Duration) (record *slowRecor
 					}
 				}
 			}
-			if err := log.flushed(ctx); err != nil {
+			rest, err := log.rest(ctx)
+			if err != nil {
 				t.Error(err)
 			}
+			record.keep(rest)
 			if i == n-2 && time.Since(begun) > time.Duration(words)*pause+100*time.Millisecond {
 				t.Error("a model that has nothing to say holds the others up")
 			}
@@ -130,4 +138,50 @@ func TestAPacedReplyCanBeStopped(t *testing.T) {
 			t.Fatal("it waits although it was stopped")
 		}
 	})
+}
+
+// The end brings what was not sent yet, and waits for what was: that may be shown, and stands before it.
+func TestTheEndTakesWhatIsNotUnderWay(t *testing.T) {
+	for _, outage := range []bool{false, true} {
+		synctest.Test(t, func(t *testing.T) {
+			record := &slowRecord{texts: map[string]string{}}
+			f := &flusher{record: record, log: slog.New(slog.DiscardHandler), fenced: func() {}, commit: func() {}, wake: make(chan struct{}, 1)}
+			if outage {
+				f.record = &hanging{}
+			}
+			ctx, stop := context.WithCancel(t.Context())
+			defer stop()
+			go f.run(ctx)
+			log := f.open(store.Response{ID: "r"})
+			for _, text := range []string{"sent", " and", " not sent"} {
+				if err := log.add(ctx, store.Delta{Kind: store.DeltaText, Text: text}); err != nil {
+					t.Fatal(err)
+				}
+				synctest.Wait() // the first is under way
+			}
+			begun := time.Now()
+			patient, cancel := context.WithTimeout(ctx, time.Hour)
+			defer cancel()
+			rest, err := log.rest(patient)
+			took := time.Since(begun)
+			if outage && (err != errUnknown || rest != nil || took != time.Hour) {
+				t.Errorf("the rest is %v, %v after %v", rest, err, took)
+			}
+			if !outage && (err != nil || len(rest) != 1 || rest[0].N != 1 || rest[0].Text != " and not sent" || took != 5*time.Millisecond || record.texts["r"] != "sent") {
+				t.Errorf("the rest is %+v, %v after %v; before it there is %q", rest, err, took, record.texts["r"])
+			}
+			time.Sleep(time.Second)
+			if record.texts["r"] != "sent" && !outage {
+				t.Errorf("what the end brings was flushed as well: %q", record.texts["r"])
+			}
+		})
+	}
+}
+
+// hanging never answers.
+type hanging struct{}
+
+func (hanging) AppendDeltas(ctx context.Context, _ store.Fence, _ []store.Delta) error {
+	<-ctx.Done()
+	return ctx.Err()
 }

@@ -30,7 +30,6 @@ type reply struct {
 // output is where the rows of a reply go.
 type output interface {
 	add(ctx context.Context, rows ...store.Delta) error
-	flushed(ctx context.Context) error // waits until they are there
 }
 
 // finishTimeout is for one try of the end of a reply. It is tried again, but not for long once the server is stopping: what is
@@ -42,11 +41,16 @@ func (a *Advisor) write(r *reply) {
 	defer r.cancel(nil)
 	end := a.generate(r)
 	end.Fence, end.ConversationID, end.ResponseID = r.session.fence, r.ConversationID, r.ID
+	rows, err := a.rest(r)
 	kept := false
-	if a.landed(r) {
+	switch {
+	case err == errUnknown:
+		a.Log.Warn("a reply is left for the next start to settle", "response", r.ID, "error", err)
+	case err != nil:
+		kept = a.finish(r, a.without(r, end, err))
+	default:
+		end.Deltas = rows
 		kept = a.finish(r, end)
-	} else {
-		a.Log.Warn("a reply is left for the next start to settle: the database has not said what it kept of it", "response", r.ID)
 	}
 	a.mu.Lock()
 	delete(a.replies, r.ID)
@@ -62,13 +66,20 @@ func (a *Advisor) write(r *reply) {
 	}
 }
 
-// landed waits until nothing of the reply is on its way to the log, where it would be shown while the end does without it. A
-// session that is over does not wait: who settles the reply waits for the writes under way.
-func (a *Advisor) landed(r *reply) bool {
+// rest returns the last rows of the reply once nothing of it is on its way to the log, where it would be shown while the end does
+// without it. A session that is over does not wait long: who settles the reply waits for the writes under way.
+func (a *Advisor) rest(r *reply) ([]store.Delta, error) {
 	ctx, cancel := context.WithCancel(context.WithoutCancel(r.ctx))
 	defer cancel()
-	defer context.AfterFunc(r.session.ctx, cancel)()
-	return r.log.landed(ctx)
+	defer context.AfterFunc(r.session.ctx, func() { time.AfterFunc(finishTimeout, cancel) })()
+	return r.log.rest(ctx)
+}
+
+// without is end when the last rows cannot be kept because of err.
+func (a *Advisor) without(r *reply, end store.Finish, err error) store.Finish {
+	stopped := a.stopped(r, err)
+	end.Status, end.IncompleteReason, end.Error, end.Deltas = stopped.Status, stopped.IncompleteReason, stopped.Error, nil
+	return end
 }
 
 // finish commits the end, as often as it takes; after an unknown outcome the record says which end it was. It returns whether the
@@ -85,6 +96,9 @@ func (a *Advisor) finish(r *reply, end store.Finish) bool {
 			return true
 		case errors.Is(err, store.ErrFenced): // who has taken it over ends it
 			return false
+		case store.Permanent(err) && len(end.Deltas) > 0:
+			end = a.without(r, end, err)
+			continue
 		case store.Permanent(err):
 			a.Log.Error("a reply cannot be ended", "response", r.ID, "error", err)
 			return false
@@ -97,8 +111,8 @@ func (a *Advisor) finish(r *reply, end store.Finish) bool {
 	}
 }
 
-// generate lets the model write and returns how the reply ended, once all that was read is committed. When the question asks for
-// it, the oldest turns are left out of a conversation that is longer than the model's context.
+// generate lets the model write and returns how the reply ended. When the question asks for it, the oldest turns are left out of a
+// conversation that is longer than the model's context.
 func (a *Advisor) generate(r *reply) store.Finish {
 	request, turns, err := a.request(r)
 	if err != nil {
@@ -107,12 +121,7 @@ func (a *Advisor) generate(r *reply) store.Finish {
 	said := newComposer(func(rows ...store.Delta) error { return r.out.add(r.ctx, rows...) })
 	said.most = r.question.MaxToolCalls
 	end := store.Finish{Status: store.ResponseCompleted}
-	stopped := func(err error) store.Finish {
-		usage, dropped := end.Usage, end.DroppedTurns
-		end = a.stopped(r, err)
-		end.Usage, end.DroppedTurns = usage, dropped
-		return end
-	}
+	stopped := func(err error) store.Finish { return a.without(r, end, err) }
 	if err := said.resume(r.question.beginning); err != nil {
 		return stopped(err)
 	}
@@ -162,9 +171,6 @@ func (a *Advisor) generate(r *reply) store.Finish {
 	if err := said.end(end.Status == store.ResponseCompleted); err != nil {
 		return stopped(err)
 	}
-	if err := r.out.flushed(r.ctx); err != nil {
-		return stopped(err)
-	}
 	return end
 }
 
@@ -179,11 +185,6 @@ func (a *Advisor) stopped(r *reply, err error) store.Finish {
 	if r.ctx.Err() != nil {
 		cause := context.Cause(r.ctx)
 		a.Log.Info("a reply was interrupted", "response", r.ID, "cause", cause)
-		ctx, cancel := context.WithTimeout(context.WithoutCancel(r.ctx), finishTimeout)
-		defer cancel()
-		if err := r.out.flushed(ctx); err != nil {
-			a.Log.Warn("the last words of an interrupted reply were not kept", "response", r.ID, "error", err)
-		}
 		if cause == errCancelled {
 			return store.Finish{Status: store.ResponseCancelled}
 		}
@@ -197,9 +198,6 @@ func (a *Advisor) stopped(r *reply, err error) store.Finish {
 		if tooLong(err) {
 			failure.Code = llm.CodeContextExceeded // OpenAI's word, too
 		}
-	}
-	if err := r.out.flushed(r.ctx); err != nil {
-		a.Log.Warn("the last words of a failed reply were not kept", "response", r.ID, "error", err)
 	}
 	return store.Finish{Status: store.ResponseFailed, Error: failure}
 }

@@ -134,6 +134,3 @@ func (u *unstored) add(ctx context.Context, rows ...store.Delta) error {
 		return context.Cause(ctx)
 	}
 }
-
-// flushed is always so: who adds waits until it is read.
-func (u *unstored) flushed(context.Context) error { return nil }

@@ -5,6 +5,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"time"
 
 	"github.com/jackc/pgx/v5"
@@ -91,6 +92,20 @@ type Finish struct {
 	Error            *ResponseError
 	IncompleteReason string
 	DroppedTurns     int
+	Deltas           []Delta // the last rows of its log, where they were not appended; those that were are left as they are
+}
+
+// Log returns the whole log of a reply that ends, of which rows are in the record. It is for both engines.
+func (f Finish) Log(rows []Delta) ([]Delta, error) {
+	for _, d := range f.Deltas {
+		if d.N > len(rows) {
+			return nil, fmt.Errorf("row %d of the reply's log is missing", len(rows))
+		}
+		if d.N == len(rows) {
+			rows = append(rows, d)
+		}
+	}
+	return rows, nil
 }
 
 // keptUsage is Usage as it is kept, with what else is counted of a reply.
@@ -344,13 +359,13 @@ func CheckDeltas(deltas []Delta) error {
 }
 
 // FinishResponse ends a reply: its log becomes its messages, in one transaction, and the log's rows go. What was committed
-// to the log is what is kept; there is no other source. A reply that has ended already is returned as it ended. It returns
+// to the log, and then f.Deltas, is what is kept; there is no other source. A reply that has ended already is returned as it ended. It returns
 // ErrNotFound when the reply or its conversation was deleted, and then removes what is left of its log; and ErrFenced.
 func (s *Store) FinishResponse(ctx context.Context, f Finish) (Response, error) {
 	if !IsID(f.ConversationID) || !IsID(f.ResponseID) {
 		return Response{}, ErrNotFound
 	}
-	if err := CheckText("incomplete_reason", f.IncompleteReason); err != nil {
+	if err := errors.Join(CheckText("incomplete_reason", f.IncompleteReason), CheckDeltas(f.Deltas)); err != nil {
 		return Response{}, err
 	}
 	var r Response
@@ -393,6 +408,9 @@ func finish(ctx context.Context, tx pgx.Tx, f Finish, r *Response) error {
 	}
 	deltas, err := pgx.CollectRows(rows, scanDelta)
 	if err != nil {
+		return err
+	}
+	if deltas, err = f.Log(deltas); err != nil {
 		return err
 	}
 	messages, log, err := Fold(deltas)

@@ -188,14 +188,14 @@ func (s *Store) AppendDeltas(ctx context.Context, f store.Fence, deltas []store.
 }
 
 // FinishResponse ends a reply: its log becomes its messages, in one transaction, and the log's rows go. What was committed
-// to the log is what is kept; there is no other source. A reply that has ended already is returned as it ended. It returns
+// to the log, and then f.Deltas, is what is kept; there is no other source. A reply that has ended already is returned as it ended. It returns
 // [store.ErrNotFound] when the reply or its conversation was deleted, and then removes what is left of its log; and
 // [store.ErrFenced].
 func (s *Store) FinishResponse(ctx context.Context, f store.Finish) (r store.Response, err error) {
 	if !store.IsID(f.ConversationID) || !store.IsID(f.ResponseID) {
 		return r, store.ErrNotFound
 	}
-	if err := store.CheckText("incomplete_reason", f.IncompleteReason); err != nil {
+	if err := errors.Join(store.CheckText("incomplete_reason", f.IncompleteReason), store.CheckDeltas(f.Deltas)); err != nil {
 		return r, err
 	}
 	missing := false
@@ -227,6 +227,9 @@ func (s *Store) FinishResponse(ctx context.Context, f store.Finish) (r store.Res
 func (t tx) finish(f store.Finish, r *store.Response) error {
 	deltas, err := collect(t, scanDelta, `SELECT `+deltaColumns+` FROM response_deltas WHERE response_id = ? ORDER BY n`, r.ID)
 	if err != nil {
+		return err
+	}
+	if deltas, err = f.Log(deltas); err != nil {
 		return err
 	}
 	messages, log, err := store.Fold(deltas)

@@ -22,6 +22,7 @@ var replyTests = []test{
 	{"AReaderTailsTheLog", readerTails},
 	{"ItemsOfAReplyStandTogether", itemsTogether},
 	{"AnUnfinishedItemIsIncomplete", unfinishedItem},
+	{"TheEndBringsTheRestOfTheLog", endBringsRest},
 	{"AReplyEndsOnce", endsOnce},
 	{"ConcurrentEndsAgree", concurrentEnds},
 	{"EveryEndIsKept", everyEnd},
@@ -335,6 +336,50 @@ func unfinishedItem(t *testing.T, r *record) {
 	now, deltas := r.readLog(t, reply, 0)
 	equal(t, "IncompleteReason", now.IncompleteReason, "max_output_tokens")
 	same(t, "the log", deltaTexts(deltas), deltaTexts(rows))
+}
+
+// What was appended to the log stands; the end adds what follows it, all or nothing, also when it is sent again.
+func endBringsRest(t *testing.T, r *record) {
+	conversation, f := r.create(t), r.join(t)
+	for appended := range 6 { // of five rows
+		reply := r.start(t, store.NewResponse{Fence: f, ConversationID: conversation, Input: user("q")})
+		rows := says(reply, "an answer")
+		r.log(t, f, rows[:min(appended, len(rows))])
+		e := end(f, reply, store.ResponseCompleted)
+		e.Deltas = slices.Clone(rows[max(appended-1, 0):]) // one of them is there
+		if appended > 0 {
+			e.Deltas[0].Text = "not what is there"
+		}
+		wrong := e
+		wrong.Deltas = append(slices.Clone(e.Deltas), store.Delta{ResponseID: reply.ID, ConversationID: conversation, N: len(rows), Kind: store.DeltaText, Text: "a\x00b"})
+		var invalid *store.InvalidTextError
+		if _, err := r.FinishResponse(r.ctx, wrong); !errors.As(err, &invalid) {
+			t.Errorf("with text that cannot be kept it ends: %v", err)
+		}
+		wrong = e
+		wrong.Deltas = []store.Delta{{ResponseID: reply.ID, ConversationID: conversation, N: len(rows) + 1, Kind: store.DeltaText, Text: "later"}}
+		if _, err := r.FinishResponse(r.ctx, wrong); err == nil {
+			t.Error("with a row missing it ends")
+		}
+		wrong = e
+		wrong.Fence.Epoch--
+		if _, err := r.FinishResponse(r.ctx, wrong); !errors.Is(err, store.ErrFenced) {
+			t.Errorf("from a server that was taken over it ends: %v", err)
+		}
+		now, deltas := r.readLog(t, reply, 0)
+		equal(t, "the status before", now.Status, store.ResponseInProgress)
+		same(t, "the log before", deltaTexts(deltas), deltaTexts(rows[:min(appended, len(rows))]))
+		for range 2 {
+			if ended, err := r.FinishResponse(r.ctx, e); err != nil || ended.Status != store.ResponseCompleted {
+				t.Fatalf("FinishResponse: %+v, %v", ended, err)
+			}
+			_, deltas = r.readLog(t, reply, 0)
+			same(t, "the log", deltaTexts(deltas), deltaTexts(rows))
+		}
+		messages := r.get(t, conversation).Messages
+		equal(t, "the answer", messages[len(messages)-1].Content, "an answer")
+	}
+	r.whole(t, conversation, 0)
 }
 
 func endsOnce(t *testing.T, r *record) {
