@@ -61,7 +61,7 @@ func BenchmarkPage(b *testing.B) {
 				return t.number("window.usable")
 			}), "ms-interactive")
 		}
-		fetched := strings.Split(t.text("performance.getEntriesByType('resource').map(e => new URL(e.name).pathname).filter(p => p.startsWith('/ui/')).join()"), ",")
+		fetched := strings.Split(t.text("performance.getEntriesByType('resource').map(e => new URL(e.name).pathname).filter(p => p.startsWith('/ui/')).map(p => p.replace(/^.ui.[0-9a-f]{24}/, '/ui')).join()"), ",")
 		first, all := 0, 0
 		for name, size := range weights(b) {
 			all += size

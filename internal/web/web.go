@@ -54,30 +54,36 @@ func New(cfg Config) http.Handler {
 // routes are all there is. openapi.json describes each.
 func routes(cfg Config) map[string]http.Handler {
 	door := newDoor(cfg.Password)
-	files := http.StripPrefix("/ui/", http.FileServerFS(ui.Files()))
-	etag := `W/"` + fingerprint(ui.Files()) + `"`
+	build := fingerprint(ui.Files())
 	small := sync.OnceValue(func() map[string][]byte { return compressed(ui.Files()) })
+	// A page names its files by its build, so a browser that has them need not ask. A page of an older build gets what there is now.
 	static := func(w http.ResponseWriter, r *http.Request) {
-		name := r.PathValue("file")
+		name, cache := r.PathValue("file"), "no-cache"
+		if of, rest, _ := strings.Cut(name, "/"); len(of) == len(build) {
+			if name = rest; of == build {
+				cache = "public, max-age=31536000, immutable"
+			}
+		}
 		if info, err := fs.Stat(ui.Files(), name); err != nil || info.IsDir() { // a file server would list a folder
 			http.NotFound(w, r)
 			return
 		}
-		// The files have no times; this is what lets a browser keep them and notice a new build.
-		w.Header().Set("Cache-Control", "no-cache")
-		w.Header().Set("ETag", etag)
+		w.Header().Set("Cache-Control", cache)
+		w.Header().Set("ETag", `W/"`+build+`"`) // the files have no times
 		w.Header().Set("Vary", "Accept-Encoding")
 		if text := small()[name]; text != nil && strings.Contains(r.Header.Get("Accept-Encoding"), "gzip") {
 			w.Header().Set("Content-Encoding", "gzip")
 			http.ServeContent(w, r, name, time.Time{}, bytes.NewReader(text))
 			return
 		}
-		files.ServeHTTP(w, r)
+		http.ServeFileFS(w, r, ui.Files(), name)
 	}
 	page := func(name string) http.HandlerFunc {
+		text, _ := fs.ReadFile(ui.Files(), name) // it is embedded
+		text = bytes.ReplaceAll(text, []byte(`"/ui/`), []byte(`"/ui/`+build+"/"))
 		return func(w http.ResponseWriter, r *http.Request) {
 			w.Header().Set("Cache-Control", "no-cache")
-			http.ServeFileFS(w, r, ui.Files(), name)
+			http.ServeContent(w, r, name, time.Time{}, bytes.NewReader(text))
 		}
 	}
 

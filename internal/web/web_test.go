@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"net/url"
+	"regexp"
 	"strings"
 	"testing"
 
@@ -256,6 +257,39 @@ func TestCheckListen(t *testing.T) {
 		}
 		if err := web.CheckListen(address, "secret"); (err == nil) != (address != "8080") {
 			t.Errorf("with a password %s: %v", address, err)
+		}
+	}
+}
+
+// A browser that has the files of this build need not ask for them again; it asks for those that no build is named of.
+func TestThePageNamesItsFilesByTheirBuild(t *testing.T) {
+	build := ""
+	for _, path := range []string{"/", "/c/conv_x", "/login"} {
+		answer, body := send(t, "", request{path: path})
+		named := regexp.MustCompile(`(?:href|src)="/ui/([^/"]+)/`).FindAllStringSubmatch(body, -1)
+		if len(named) == 0 || answer.Header.Get("Cache-Control") != "no-cache" {
+			t.Fatalf("%s, kept as %q, names no files: %.300s", path, answer.Header.Get("Cache-Control"), body)
+		}
+		for _, n := range named {
+			if build == "" {
+				build = n[1]
+			}
+			if n[1] != build {
+				t.Errorf("%s names files of %s, others are of %s", path, n[1], build)
+			}
+		}
+	}
+	other := strings.Repeat("0", len(build))
+	_, want := send(t, "", request{path: "/ui/js/app.js"})
+	for path, cache := range map[string]string{build + "/js/app.js": "public, max-age=31536000, immutable", other + "/js/app.js": "no-cache", "js/app.js": "no-cache"} {
+		answer, body := send(t, "", request{path: "/ui/" + path})
+		if answer.StatusCode != http.StatusOK || answer.Header.Get("Cache-Control") != cache || body != want {
+			t.Errorf("%s is answered %d, kept as %q: %.60q", path, answer.StatusCode, answer.Header.Get("Cache-Control"), body)
+		}
+	}
+	for _, path := range []string{build, build + "/", build + "/js", build + "/nothing.js", build + "/" + build + "/js/app.js", build + "/..%2fweb.go"} {
+		if answer, body := send(t, "", request{path: "/ui/" + path}); answer.StatusCode != http.StatusNotFound {
+			t.Errorf("%s is answered %d %.60q", path, answer.StatusCode, body)
 		}
 	}
 }
