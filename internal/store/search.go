@@ -62,7 +62,7 @@ const (
 	searchAsked  = 5000       // texts of which the index said that they may
 	searchBest   = 2000       // hits that are put in order where the best come first
 	searchWords  = 500        // words that hold a part of one; a part that more words hold is not asked for
-	fewWords     = 4          // of these are asked for in one question
+	fewWords     = 6          // of these are asked for in one question
 	excerptSize  = 300        // bytes
 	maxChunk     = 512 * 1024 // bytes of words in one row of the index; PostgreSQL's limit is 1 MB
 	maxBatch     = 4 << 20    // bytes of texts after which no more are indexed in one transaction
@@ -378,7 +378,7 @@ func (s *Store) Search(ctx context.Context, q SearchQuery) (page Hits, err error
 		_, err := tx.Exec(ctx, `SELECT set_config(name, value, true) FROM (VALUES ('enable_hashjoin', 'off'), ('enable_mergejoin', 'off'),
 			('enable_seqscan', 'off'), ('jit', 'off'), ('max_parallel_workers_per_gather', '0'), ('work_mem', '32MB')) v(name, value)`)
 		if err == nil {
-			page, err = q.Find(finder{ctx, tx, q, &s.queued})
+			page, err = q.Find(&finder{ctx: ctx, tx: tx, q: q, queued: &s.queued})
 		}
 		return err
 	})
@@ -394,6 +394,7 @@ type finder struct {
 	tx     pgx.Tx
 	q      SearchQuery
 	queued *queuedTexts
+	dense  float64 // how many finds a second there were in the last period that was asked for; 0: none was
 }
 
 // textColumns are of the rows that found has the ids of, with those of conversations by their titles.
@@ -484,7 +485,7 @@ func (in finder) places(sql string, args ...any) ([]Text, error) {
 // Asked asks by the index of words alone, whatever the planner would rather walk, for one period after another: the index has the
 // periods of a text, too. The next period is longer as long as little is found, and one in which too much is found is asked for in
 // parts. The words of a very long text stand in several rows; such texts are looked through one by one.
-func (in finder) Asked(pieces []Piece, after Place, limit int) (list []Text, ok bool, err error) {
+func (in *finder) Asked(pieces []Piece, after Place, limit int) (list []Text, ok bool, err error) {
 	var old bool // rows without pairs
 	if err := in.tx.QueryRow(in.ctx, `SELECT EXISTS (SELECT FROM search_index WHERE chunk = 0 AND version < 2)`).Scan(&old); err != nil {
 		return nil, false, err
@@ -496,23 +497,32 @@ func (in finder) Asked(pieces []Piece, after Place, limit int) (list []Text, ok 
 	if err != nil || groups == nil {
 		return nil, false, err
 	}
-	level, longest, end := 0, maxLevel, hoursOf(after.At)+1
+	longest, end := maxLevel, hoursOf(after.At)+1
 	for len(queries) > 0 {
+		// So long that it has as many as are wanted, and twice that to be sure, if there are as many as in the last.
+		level := 0
+		for n := 16 * hours * in.dense; in.dense > 0 && level < longest && n <= float64(4*(limit-len(list))); n *= 8 {
+			level++
+		}
 		within, from := period(end, level)
 		most := searchAsked
 		if level == 0 {
 			most = math.MaxInt32 - 1 // there is no shorter one
 		}
 		since, until := latestOf(time.Unix(from*hours, 0), in.q.After), time.Unix(end*hours, 0)
-		span := min(until.Sub(since), after.At.Sub(since))
 		found, err := in.asked(queries, groups, within, after, since, until, limit-len(list), most)
 		if err != nil {
 			return nil, false, err
 		}
+		span := max(1, min(until.Sub(since), after.At.Sub(since)).Seconds())
 		if level > 0 && len(found) > 0 && found[0].ID == zeroID {
-			level--
-			longest = min(longest, maxLevel-1) // what is too much once is too much again
+			longest, in.dense = level-1, 1/span // an eighth of it is likely to be little enough, and may well be empty
 			continue
+		}
+		if dense := max(float64(len(found)), 0.25) / span; len(list)+len(found) < limit {
+			in.dense = dense
+		} else { // there may be more
+			in.dense = max(in.dense, dense)
 		}
 		if list = append(list, found...); len(list) >= limit || level == maxLevel {
 			break
@@ -525,11 +535,6 @@ func (in finder) Asked(pieces []Piece, after Place, limit int) (list []Text, ok 
 			break
 		}
 		end = hoursOf(next[0].At) + 1
-		// As much again in eight times as long, and twice that to be sure; of a period that was begun in its midst, more.
-		n := 16 * max(float64(len(found)), 0.25) * max(1, float64(int64(hours)<<(3*level))/max(1, span.Seconds()))
-		for ; level < longest && n <= float64(4*(limit-len(list))); n *= 8 {
-			level++
-		}
 	}
 	return list, true, nil
 }
@@ -570,8 +575,8 @@ func latestOf(a, b time.Time) time.Time {
 
 // asked are the newest finds of a period or, if there are more than most, one text of [zeroID].
 func (in finder) asked(queries, groups []string, period string, after Place, since, until time.Time, limit, most int) ([]Text, error) {
-	const plan = `SELECT set_config('enable_indexscan', $1::text, true)`
-	if _, err := in.tx.Exec(in.ctx, plan, "off"); err != nil {
+	const plan = `SELECT set_config('enable_indexscan', $1::text, true), set_config('plan_cache_mode', $2::text, true)`
+	if _, err := in.tx.Exec(in.ctx, plan, "off", "force_generic_plan"); err != nil {
 		return nil, err
 	}
 	list, err := in.places(`WITH rows AS MATERIALIZED (
@@ -592,9 +597,9 @@ func (in finder) asked(queries, groups []string, period string, after Place, sin
 			 GROUP BY message_id, conversation_id, created_at
 			HAVING (SELECT bool_and(EXISTS (SELECT FROM search_index j WHERE j.message_id = i.message_id AND j.conversation_id = i.conversation_id
 			                                   AND j.words @@ w::tsquery)) FROM unnest($2::text[]) w)
-		) found ORDER BY at DESC, id DESC LIMIT $7::int)`, pgx.QueryExecModeExec, queries, groups, period, after.At, after.ID, since, limit, most, zeroID, until)
+		) found ORDER BY at DESC, id DESC LIMIT $7::int)`, queries, groups, period, after.At, after.ID, since, limit, most, zeroID, until)
 	if err == nil {
-		_, err = in.tx.Exec(in.ctx, plan, "on")
+		_, err = in.tx.Exec(in.ctx, plan, "on", "auto")
 	}
 	return list, err
 }
@@ -646,10 +651,10 @@ func (in finder) queries(pieces []Piece) (queries, groups []string, err error) {
 		return []string{strings.Join(groups, " & ")}, groups, nil
 	}
 	rest := append([]string{""}, groups[:len(groups)-1]...)
-	list := make([]string, len(queries))
-	for i, word := range queries {
-		rest[0] = word
-		list[i] = strings.Join(rest, " & ")
+	var list []string
+	for few := range slices.Chunk(queries, fewWords) {
+		rest[0] = "(" + strings.Join(few, " | ") + ")"
+		list = append(list, strings.Join(rest, " & "))
 	}
 	return list, groups, nil
 }
@@ -687,9 +692,6 @@ func (in finder) alternatives(p Piece) ([]string, bool, error) {
 		return nil, false, err
 	}
 	list, err := pgx.CollectRows(rows, pgx.RowTo[string])
-	if p.Begins && len(list) > fewWords && len(list) <= searchWords {
-		list = []string{lexeme(p.Text) + ":*"}
-	}
 	return list, len(list) <= searchWords, err
 }
 

@@ -32,10 +32,27 @@ const (
 // their voicing marks: が is か.)
 func fold(text string) string { return string(foldInto(make([]byte, 0, len(text)), text, nil)) }
 
+// isFolded says of each byte of a text whether folding leaves it as it is.
+var isFolded = func() (is [256]bool) {
+	for c := range utf8.RuneSelf {
+		is[c] = c != ' ' && (c < '\t' || c > '\r') && (c < 'A' || c > 'Z')
+	}
+	return is
+}()
+
 // foldInto appends text, folded, to b; each, if it is not nil, is told where in text each part of it comes from.
 func foldInto(b []byte, text string, each func(from, length int)) []byte {
 	for i := 0; i < len(text); {
 		start, length := i, len(b)
+		if each == nil {
+			for i < len(text) && isFolded[text[i]] {
+				i++
+			}
+			if i > start {
+				b = append(b, text[start:i]...)
+				continue
+			}
+		}
 		if c := text[i]; c < utf8.RuneSelf {
 			i++
 			switch {
