@@ -25,7 +25,7 @@ var searchMessages = flag.Int("messages", 1_000_000, "how many messages Benchmar
 // rare as words are, with addresses, devices, hosts, error codes and ids among them. Of each kind of query it reports how long the
 // first page takes, all of the messages indexed and with 5,000 that are not.
 func BenchmarkSearch(b *testing.B) {
-	cluster, err := testpg.Start(testpg.Options{})
+	cluster, err := testpg.Start(testpg.Options{Settings: map[string]string{"shared_buffers": "1GB"}}) // what is recommended for a machine of 4 GB
 	if err != nil {
 		b.Fatal(err)
 	}

@@ -2,6 +2,7 @@ package store
 
 import (
 	"context"
+	"iter"
 	"slices"
 	"sync"
 
@@ -13,19 +14,54 @@ import (
 // changes, and one that is erased and comes back, by an import, is queued again: they go by their numbers in the queue.
 type queuedTexts struct {
 	mu    sync.Mutex
-	texts map[int64]queuedText
+	of    queueState
+	all   bool // these are all of that state
+	texts []queuedText
 }
 
 type queuedText struct {
+	number int64
 	Place
 	folded string
 }
 
+// queueState tells one state of the queue from another: how many numbers it has, and sums of them.
+type queueState struct{ count, sum, hash int64 }
+
 // maxQueuedTexts is how many bytes of them are kept. Other texts are read by each search.
 const maxQueuedTexts = 16 << 20
 
-// after returns those of the queue that hold match's terms and come after a place, newest first.
-func (q *queuedTexts) after(ctx context.Context, tx pgx.Tx, match Matcher, place Place) ([]Text, error) {
+// after yields those of the queue that hold match's terms and come after a place, newest first.
+func (q *queuedTexts) after(ctx context.Context, tx pgx.Tx, match Matcher, place Place) (iter.Seq[Text], error) {
+	var now queueState
+	if err := tx.QueryRow(ctx, `SELECT count(*), coalesce(sum(id), 0)::bigint, coalesce(sum(hashint8(id)), 0)::bigint
+		FROM (SELECT id FROM search_queue ORDER BY id DESC LIMIT $1::int) q`, searchQueued).Scan(&now.count, &now.sum, &now.hash); err != nil {
+		return nil, err
+	}
+	q.mu.Lock()
+	known, all := q.texts, q.all && q.of == now
+	q.mu.Unlock()
+	if !all {
+		var err error
+		if known, err = q.read(ctx, tx, known, now); err != nil {
+			return nil, err
+		}
+	}
+	return func(yield func(Text) bool) {
+		last := "" // what is queued twice comes twice
+		for _, t := range known {
+			if t.ID == last || !place.Before(t.Place) || !match.in(t.folded) {
+				continue
+			}
+			if last = t.ID; !yield(Text{Place: t.Place}) {
+				return
+			}
+		}
+	}, nil
+}
+
+// read returns the texts of the queue, newest first, of which some are known, and keeps them.
+func (q *queuedTexts) read(ctx context.Context, tx pgx.Tx, known []queuedText, now queueState) ([]queuedText, error) {
 	rows, err := tx.Query(ctx, `SELECT id FROM search_queue ORDER BY id DESC LIMIT $1::int`, searchQueued)
 	if err != nil {
 		return nil, err
@@ -34,54 +70,42 @@ func (q *queuedTexts) after(ctx context.Context, tx pgx.Tx, match Matcher, place
 	if err != nil {
 		return nil, err
 	}
-	q.mu.Lock()
-	known := q.texts
-	q.mu.Unlock()
-	var list []Text
-	look := func(t queuedText) {
-		if place.Before(t.Place) && match.in(t.folded) {
-			list = append(list, Text{Place: t.Place})
-		}
-	}
-	seen, size := 0, 0
-	var unknown []int64
+	unknown := make(map[int64]struct{}, len(numbers))
 	for _, n := range numbers {
-		if t, ok := known[n]; ok {
-			seen, size = seen+1, size+len(t.folded)
-			look(t)
-		} else {
-			unknown = append(unknown, n)
+		unknown[n] = struct{}{}
+	}
+	var texts []queuedText
+	for _, t := range known {
+		if _, ok := unknown[t.number]; ok {
+			texts = append(texts, t)
+			delete(unknown, t.number)
 		}
 	}
-	if len(unknown) > 0 || seen < len(known) {
-		kept := make(map[int64]queuedText, len(numbers)) // what is in the queue no more goes
-		for _, n := range numbers {
-			if t, ok := known[n]; ok {
-				kept[n] = t
-			}
-		}
-		rows, err := tx.Query(ctx, `SELECT q.id, m.id, m.created_at, m.content FROM unnest($1::bigint[]) u(id) JOIN search_queue q USING (id)
-			JOIN messages m ON m.id = q.message_id WHERE m.status <> 'deleted'`, unknown)
-		if err != nil {
-			return nil, err
-		}
-		var number int64
-		var t queuedText
-		var content string
-		if _, err := pgx.ForEachRow(rows, []any{&number, (*uuidText)(&t.ID), &t.At, &content}, func() error {
-			t.folded = fold(content)
-			if size+len(t.folded) <= maxQueuedTexts {
-				kept[number], size = t, size+len(t.folded)
-			}
-			look(t)
-			return nil
-		}); err != nil {
-			return nil, err
-		}
-		q.mu.Lock()
-		q.texts = kept
-		q.mu.Unlock()
+	var missing []int64
+	for n := range unknown {
+		missing = append(missing, n)
 	}
-	slices.SortFunc(list, newestFirst)
-	return slices.CompactFunc(list, func(a, b Text) bool { return a.ID == b.ID }), nil // one may be queued twice
+	rows, err = tx.Query(ctx, `SELECT q.id, m.id, m.created_at, m.content FROM unnest($1::bigint[]) u(id) JOIN search_queue q USING (id)
+		JOIN messages m ON m.id = q.message_id WHERE m.status <> 'deleted'`, missing)
+	if err != nil {
+		return nil, err
+	}
+	var t queuedText
+	var content string
+	if _, err := pgx.ForEachRow(rows, []any{&t.number, (*uuidText)(&t.ID), &t.At, &content}, func() error {
+		t.folded = fold(content)
+		texts = append(texts, t)
+		return nil
+	}); err != nil {
+		return nil, err
+	}
+	slices.SortFunc(texts, func(a, b queuedText) int { return newestFirst(Text{Place: a.Place}, Text{Place: b.Place}) })
+	kept, size := 0, 0
+	for ; kept < len(texts) && size+len(texts[kept].folded) <= maxQueuedTexts; kept++ {
+		size += len(texts[kept].folded)
+	}
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	q.of, q.all, q.texts = now, kept == len(texts), slices.Clone(texts[:kept])
+	return texts, nil
 }

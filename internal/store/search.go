@@ -426,7 +426,7 @@ func (in finder) Queued(want int, f func(Text)) error {
 	if err != nil {
 		return err
 	}
-	list, err := in.queued.after(in.ctx, in.tx, NewMatcher(in.q.Text), after)
+	queued, err := in.queued.after(in.ctx, in.tx, NewMatcher(in.q.Text), after)
 	if err != nil {
 		return err
 	}
@@ -442,17 +442,24 @@ func (in finder) Queued(want int, f func(Text)) error {
 	if err := in.Read(titles, late); err != nil {
 		return err
 	}
-	for n := max(want, 64); len(list) > 0 && want > 0; n *= 2 {
-		step := list[:min(len(list), n)]
-		if err := in.Read(step, func(t Text) { want--; late(t) }); err != nil { // each of them holds the terms
+	var step []Text
+	n := max(want, 64)
+	for t := range queued { // each of them holds the terms
+		if step = append(step, t); len(step) < n {
+			continue
+		}
+		if err := in.Read(step, func(t Text) { want--; late(t) }); err != nil || want <= 0 {
 			return err
 		}
-		list = list[len(step):]
+		step, n = step[:0], 2*n
 	}
-	return nil
+	return in.Read(step, late)
 }
 
 func (in finder) Read(texts []Text, f func(Text)) error {
+	if len(texts) == 0 {
+		return nil
+	}
 	ids, titles := split(texts)
 	return in.texts(f, `WITH found AS (SELECT id, title FROM unnest($4::uuid[], $5::bool[]) u(id, title))
 		SELECT f.id, f.title, t.created_at, t.content`+textColumns, ids, titles)
@@ -476,10 +483,12 @@ func (in finder) places(sql string, args ...any) ([]Text, error) {
 	if err != nil {
 		return nil, err
 	}
-	return pgx.CollectRows(rows, func(row pgx.CollectableRow) (t Text, err error) {
-		err = row.Scan((*uuidText)(&t.ID), &t.Title, &t.At, &t.Content)
-		return t, err
-	})
+	return pgx.CollectRows(rows, scanPlace)
+}
+
+func scanPlace(row pgx.CollectableRow) (t Text, err error) {
+	err = row.Scan((*uuidText)(&t.ID), &t.Title, &t.At, &t.Content)
+	return t, err
 }
 
 // Asked asks by the index of words alone, whatever the planner would rather walk, for one period after another: the index has the
@@ -576,10 +585,9 @@ func latestOf(a, b time.Time) time.Time {
 // asked are the newest finds of a period or, if there are more than most, one text of [zeroID].
 func (in finder) asked(queries, groups []string, period string, after Place, since, until time.Time, limit, most int) ([]Text, error) {
 	const plan = `SELECT set_config('enable_indexscan', $1::text, true), set_config('plan_cache_mode', $2::text, true)`
-	if _, err := in.tx.Exec(in.ctx, plan, "off", "force_generic_plan"); err != nil {
-		return nil, err
-	}
-	list, err := in.places(`WITH rows AS MATERIALIZED (
+	var ask pgx.Batch
+	ask.Queue(plan, "off", "force_generic_plan")
+	ask.Queue(`WITH rows AS MATERIALIZED (
 			SELECT i.* FROM unnest($1::text[]) query CROSS JOIN LATERAL (
 				SELECT message_id AS id, conversation_id, created_at AS at FROM search_index
 				 WHERE hwlab_dated(words, created_at) @@ (query || $3::text)::tsquery AND chunk = 0 AND created_at + '0'::interval >= $6::timestamptz
@@ -598,10 +606,18 @@ func (in finder) asked(queries, groups []string, period string, after Place, sin
 			HAVING (SELECT bool_and(EXISTS (SELECT FROM search_index j WHERE j.message_id = i.message_id AND j.conversation_id = i.conversation_id
 			                                   AND j.words @@ w::tsquery)) FROM unnest($2::text[]) w)
 		) found ORDER BY at DESC, id DESC LIMIT $7::int)`, queries, groups, period, after.At, after.ID, since, limit, most, zeroID, until)
-	if err == nil {
-		_, err = in.tx.Exec(in.ctx, plan, "on", "auto")
+	ask.Queue(plan, "on", "auto")
+	answers := in.tx.SendBatch(in.ctx, &ask)
+	defer answers.Close()
+	if _, err := answers.Exec(); err != nil {
+		return nil, err
 	}
-	return list, err
+	rows, err := answers.Query()
+	if err != nil {
+		return nil, err
+	}
+	list, err := pgx.CollectRows(rows, scanPlace)
+	return list, errors.Join(err, answers.Close())
 }
 
 // queries are what to ask the index for, each by itself, to find all that may hold pieces: none where nothing can. groups are

@@ -221,6 +221,7 @@ type Matcher struct {
 type term struct {
 	text  string // folded
 	short bool   // of one or two characters: it must begin a word
+	rare  int    // where in text its byte is that most texts have least of
 }
 
 // NewMatcher returns the matcher of a query's text.
@@ -228,7 +229,7 @@ func NewMatcher(query string) Matcher {
 	var m Matcher
 	for text := range terms(query) {
 		folded := strings.Trim(fold(text), " ")
-		t := term{text: folded, short: utf8.RuneCountInString(folded) < 3}
+		t := term{text: folded, short: utf8.RuneCountInString(folded) < 3, rare: rarest(folded)}
 		searchable := strings.ContainsFunc(folded, func(r rune) bool { part, _ := inWord(r); return part })
 		if folded == "" || t.short && !searchable || slices.Contains(m.terms, t) {
 			continue
@@ -287,7 +288,7 @@ func (m Matcher) Runs() []string {
 // in returns where t is found first in a folded text, from on, or -1.
 func (t term) in(folded string, from int) int {
 	for {
-		i := strings.Index(folded[from:], t.text)
+		i := t.index(folded[from:])
 		if i < 0 {
 			return -1
 		}
@@ -297,6 +298,49 @@ func (t term) in(folded string, from int) int {
 		}
 		from = at + 1
 	}
+}
+
+// index is strings.Index of t.text. It looks for the byte that is seldom met, which is several times as fast in most texts; in one
+// in which it is common it gives up.
+func (t term) index(text string) int {
+	const patience = 64 // bytes for each time it is met in vain
+	at := 0
+	for vain := 0; at+len(t.text) <= len(text); vain++ {
+		if vain*patience > at+1024 {
+			break
+		}
+		i := strings.IndexByte(text[at+t.rare:], t.text[t.rare])
+		if i < 0 {
+			return -1
+		}
+		if at += i; strings.HasPrefix(text[at:], t.text) {
+			return at
+		}
+		at++
+	}
+	if i := strings.Index(text[min(at, len(text)):], t.text); i >= 0 {
+		return at + i
+	}
+	return -1
+}
+
+// rarest returns where the byte of a folded text is that is likely to be the rarest in texts.
+func rarest(folded string) int {
+	const common = " etaoinsrhldcumfpgwybvk" // the most common first; other letters and digits are rarer, and so is the inside of other characters
+	best, at := -1, 0
+	for i := range len(folded) {
+		rank := strings.IndexByte(common, folded[i])
+		switch {
+		case folded[i] >= 0xC0: // with which a character begins, mostly one of few
+			rank = 0
+		case rank < 0:
+			rank = len(common)
+		}
+		if rank > best {
+			best, at = rank, i
+		}
+	}
+	return at
 }
 
 // beginsWord reports whether the first word of t, which stands at a place of a folded text, begins there.

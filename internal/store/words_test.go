@@ -187,3 +187,21 @@ func TestMarks(t *testing.T) {
 		}
 	}
 }
+
+func TestATermIsFoundWhereverItIs(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		letters := rapid.SampledFrom([]rune("aabez1木"))
+		draw := func(name string, least, most int) string {
+			return string(rapid.SliceOfN(letters, least, most).Draw(t, name))
+		}
+		text := draw("text", 0, 60) + strings.Repeat(draw("again", 0, 5), rapid.IntRange(0, 2000).Draw(t, "times")) + draw("end", 0, 20)
+		part := draw("part", 3, 6)
+		m, at := store.NewMatcher(part), strings.Index(text, part)
+		if got := m.Match(text); got != (at >= 0) {
+			t.Errorf("%q is in %q: %t", part, text, got)
+		}
+		if marks := m.Marks(text); (len(marks) > 0) != (at >= 0) || at >= 0 && marks[0].From != at {
+			t.Errorf("%q is in %q at %v, not at %d", part, text, marks, at)
+		}
+	})
+}
