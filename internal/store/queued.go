@@ -3,6 +3,7 @@ package store
 import (
 	"context"
 	"iter"
+	"maps"
 	"slices"
 	"sync"
 
@@ -81,12 +82,8 @@ func (q *queuedTexts) read(ctx context.Context, tx pgx.Tx, known []queuedText, n
 			delete(unknown, t.number)
 		}
 	}
-	var missing []int64
-	for n := range unknown {
-		missing = append(missing, n)
-	}
 	rows, err = tx.Query(ctx, `SELECT q.id, m.id, m.created_at, m.content FROM unnest($1::bigint[]) u(id) JOIN search_queue q USING (id)
-		JOIN messages m ON m.id = q.message_id WHERE m.status <> 'deleted'`, missing)
+		JOIN messages m ON m.id = q.message_id WHERE m.status <> 'deleted'`, slices.Collect(maps.Keys(unknown)))
 	if err != nil {
 		return nil, err
 	}
