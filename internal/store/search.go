@@ -557,22 +557,18 @@ const (
 
 func hoursOf(at time.Time) int64 { return (at.Unix() - (at.Unix()%hours+hours)%hours) / hours }
 
-// period is what the index is asked for to find texts of before end: back to where a period of a level begins, and that one. from is
-// when it begins.
+// period is what the index is asked for to find texts of before end: those of the period of a level in which that is, and of the one
+// before. from is when they begin. Later texts are found, too, but there are few where so long a period is asked for. Asking for just
+// those before would take many short periods, and of each text in them the index would look whether it has the words.
 func period(end int64, level int) (query string, from int64) {
-	if level == maxLevel {
+	last := (end - 1) >> (3 * level)
+	switch level {
+	case 0:
+		return fmt.Sprintf(" & '@0:%d'", last), last
+	case maxLevel:
 		return "", hoursOf(time.Time{})
 	}
-	var list []string
-	for l := 0; ; l++ {
-		for l == level || end&(8<<(3*l)-1) != 0 {
-			end -= 1 << (3 * l)
-			list = append(list, fmt.Sprintf("'@%d:%d'", l, end>>(3*l)))
-			if l == level {
-				return " & (" + strings.Join(list, " | ") + ")", end
-			}
-		}
-	}
+	return fmt.Sprintf(" & ('@%d:%d' | '@%[1]d:%[3]d')", level, last, last-1), (last - 1) << (3 * level)
 }
 
 func latestOf(a, b time.Time) time.Time {
