@@ -170,7 +170,7 @@ func TestTheEndTakesWhatIsNotUnderWay(t *testing.T) {
 			if !outage && (err != nil || len(rest) != 1 || rest[0].N != 1 || rest[0].Text != " and not sent" || took != 5*time.Millisecond || record.texts["r"] != "sent") {
 				t.Errorf("the rest is %+v, %v after %v; before it there is %q", rest, err, took, record.texts["r"])
 			}
-			time.Sleep(time.Second)
+			time.Sleep(time.Second) // in the bubble's time: a flush would have ended
 			if record.texts["r"] != "sent" && !outage {
 				t.Errorf("what the end brings was flushed as well: %q", record.texts["r"])
 			}

@@ -359,8 +359,9 @@ func CheckDeltas(deltas []Delta) error {
 }
 
 // FinishResponse ends a reply: its log becomes its messages, in one transaction, and the log's rows go. What was committed
-// to the log, and then f.Deltas, is what is kept; there is no other source. A reply that has ended already is returned as it ended. It returns
-// ErrNotFound when the reply or its conversation was deleted, and then removes what is left of its log; and ErrFenced.
+// to the log, and then f.Deltas, is what is kept; there is no other source. A reply that has ended already is returned as it
+// ended. It returns ErrNotFound when the reply or its conversation was deleted, and then removes what is left of its log; and
+// ErrFenced.
 func (s *Store) FinishResponse(ctx context.Context, f Finish) (Response, error) {
 	if !IsID(f.ConversationID) || !IsID(f.ResponseID) {
 		return Response{}, ErrNotFound

@@ -188,8 +188,8 @@ func (s *Store) AppendDeltas(ctx context.Context, f store.Fence, deltas []store.
 }
 
 // FinishResponse ends a reply: its log becomes its messages, in one transaction, and the log's rows go. What was committed
-// to the log, and then f.Deltas, is what is kept; there is no other source. A reply that has ended already is returned as it ended. It returns
-// [store.ErrNotFound] when the reply or its conversation was deleted, and then removes what is left of its log; and
+// to the log, and then f.Deltas, is what is kept; there is no other source. A reply that has ended already is returned as it
+// ended. It returns [store.ErrNotFound] when the reply or its conversation was deleted, and then removes what is left of its log; and
 // [store.ErrFenced].
 func (s *Store) FinishResponse(ctx context.Context, f store.Finish) (r store.Response, err error) {
 	if !store.IsID(f.ConversationID) || !store.IsID(f.ResponseID) {

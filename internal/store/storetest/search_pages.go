@@ -405,21 +405,27 @@ func queuedTwice(t *testing.T, r *record) {
 	same(t, "found", hitIDs(r.pages(t, store.SearchQuery{Text: mark, Limit: 100})), ids)
 }
 
-// A message of an import is found by what it says now, whatever one of the same id said before.
-func comesBackChanged(t *testing.T, r *record) {
-	conversation, before, after := r.create(t), word(), word()
-	id := r.add(t, conversation, "user", before)
-	same(t, "found before", hitIDs(r.search(t, before)), []string{id})
+// comesBack erases a conversation and restores it with its messages changed.
+func (r *record) comesBack(t *testing.T, conversation string, change func(*store.ArchivedMessage)) {
+	t.Helper()
 	rows := r.archived(t, conversation)
-	for i := range rows {
-		if m := rows[i].Message; m != nil {
-			m.Content = after
+	for _, row := range rows {
+		if row.Message != nil {
+			change(row.Message)
 		}
 	}
 	if err := r.DeleteConversation(r.ctx, conversation); err != nil {
 		t.Fatal(err)
 	}
 	r.restore(t, rows)
+}
+
+// A message of an import is found by what it says now, whatever one of the same id said before.
+func comesBackChanged(t *testing.T, r *record) {
+	conversation, before, after := r.create(t), word(), word()
+	id := r.add(t, conversation, "user", before)
+	same(t, "found before", hitIDs(r.search(t, before)), []string{id})
+	r.comesBack(t, conversation, func(m *store.ArchivedMessage) { m.Content = after })
 	same(t, "found after", hitIDs(r.search(t, after)), []string{id})
 	equal(t, "found by what it said", len(r.search(t, before)), 0)
 }
@@ -428,17 +434,8 @@ func comesBackChanged(t *testing.T, r *record) {
 func anIDOfNothing(t *testing.T, r *record) {
 	conversation, mark := r.create(t), word()
 	r.add(t, conversation, "user", mark)
-	rows := r.archived(t, conversation)
 	const zero = "00000000-0000-0000-0000-000000000000"
-	for i := range rows {
-		if m := rows[i].Message; m != nil {
-			m.ID = zero
-		}
-	}
-	if err := r.DeleteConversation(r.ctx, conversation); err != nil {
-		t.Fatal(err)
-	}
-	r.restore(t, rows)
+	r.comesBack(t, conversation, func(m *store.ArchivedMessage) { m.ID = zero })
 	r.drain(t)
 	r.append(t, store.Append{ConversationID: conversation, Messages: slices.Repeat([]store.NewMessage{{Role: "user", Content: "-"}}, 1000)})
 	r.drain(t)

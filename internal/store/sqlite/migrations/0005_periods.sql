@@ -1,1 +1,1 @@
--- Nothing changes here; the number is that of the twin, whose index learns when its texts were written.
+-- Nothing changes here; the number is that of the twin, whose index learns the days of texts.
