@@ -40,7 +40,7 @@ type Record interface {
 
 	StartResponse(ctx context.Context, n store.NewResponse) (store.Response, error)
 	AppendDeltas(ctx context.Context, f store.Fence, deltas []store.Delta) error
-	FinishResponse(ctx context.Context, f store.Finish) (store.Response, error)
+	FinishResponse(ctx context.Context, f store.Finish) (store.Response, []store.Delta, error)
 	ReadLog(ctx context.Context, responseID string, from int) (store.Response, []store.Delta, error)
 	ReadTails(ctx context.Context, tails []store.Tail) ([]store.TailRows, error)
 	History(ctx context.Context, r store.Response) ([]store.Message, error)
@@ -429,7 +429,8 @@ func (a *Advisor) Follow(ctx context.Context, responseID string, from int) iter.
 				return
 			}
 			quiet := time.Now() // since when nothing was told
-			for over := false; !over; {
+			var found found
+			for !found.Over {
 				interval := keepAlive
 				if waits {
 					var wait *Wait
@@ -443,7 +444,7 @@ func (a *Advisor) Follow(ctx context.Context, responseID string, from int) iter.
 						}
 					}
 				}
-				found := a.tails.next(ctx, w, from, interval)
+				found = a.tails.next(ctx, w, from, interval)
 				if ctx.Err() != nil {
 					yield(Step{}, ctx.Err())
 					return
@@ -454,14 +455,14 @@ func (a *Advisor) Follow(ctx context.Context, responseID string, from int) iter.
 					}
 					quiet = time.Now()
 				}
-				if over = found.Over; !over {
+				if !found.Over {
 					from += len(found.Deltas)
 					if !yield(Step{Response: r, Deltas: found.Deltas}, nil) {
 						return
 					}
 				}
 			}
-			r, deltas, err = a.readLog(ctx, responseID, from, false) // all that is left of it
+			r, deltas, err = a.left(ctx, responseID, from, found)
 		}
 	}
 }
@@ -474,11 +475,21 @@ func (a *Advisor) Ended(ctx context.Context, responseID string) (r store.Respons
 		r, log, err = a.readLog(ctx, responseID, 0, true)
 	}
 	for err == nil && !r.Ended() {
-		for ctx.Err() == nil && !a.tails.next(ctx, w, math.MaxInt32, keepAlive).Over { // from there on no row is read
+		var found found
+		for ctx.Err() == nil && !found.Over {
+			found = a.tails.next(ctx, w, math.MaxInt32, keepAlive) // from there on no row is read
 		}
-		r, log, err = a.readLog(ctx, responseID, 0, false)
+		r, log, err = a.left(ctx, responseID, 0, found)
 	}
 	return r, log, err
+}
+
+// left returns what is left of a reply that is over, from row from on.
+func (a *Advisor) left(ctx context.Context, responseID string, from int, found found) (store.Response, []store.Delta, error) {
+	if found.end == nil {
+		return a.readLog(ctx, responseID, from, false)
+	}
+	return found.end.Response, found.end.Deltas[min(from, len(found.end.Deltas)):], nil
 }
 
 // readLog returns what the record has of a reply from row from on, once the database is there; a newcomer, for whose reply there may be

@@ -30,7 +30,7 @@ type troubled struct {
 	testrecord.Record
 	start        func(ctx context.Context, n store.NewResponse) (store.Response, error)
 	appendDeltas func(ctx context.Context, f store.Fence, rows []store.Delta) error
-	finish       func(ctx context.Context, f store.Finish) (store.Response, error)
+	finish       func(ctx context.Context, f store.Finish) (store.Response, []store.Delta, error)
 }
 
 func (r *troubled) StartResponse(ctx context.Context, n store.NewResponse) (store.Response, error) {
@@ -47,7 +47,7 @@ func (r *troubled) AppendDeltas(ctx context.Context, f store.Fence, rows []store
 	return r.Record.AppendDeltas(ctx, f, rows)
 }
 
-func (r *troubled) FinishResponse(ctx context.Context, f store.Finish) (store.Response, error) {
+func (r *troubled) FinishResponse(ctx context.Context, f store.Finish) (store.Response, []store.Delta, error) {
 	if r.finish != nil {
 		return r.finish(ctx, f)
 	}
@@ -140,15 +140,15 @@ func TestADatabaseThatIsAwayIsWaitedForAndNothingIsLostOrDoubled(t *testing.T) {
 			return r.AppendDeltas(ctx, f, rows)
 		}
 		var ends atomic.Int32
-		record.finish = func(ctx context.Context, f store.Finish) (store.Response, error) {
+		record.finish = func(ctx context.Context, f store.Finish) (store.Response, []store.Delta, error) {
 			switch ends.Add(1) {
 			case 1:
-				return store.Response{}, errors.New("connection refused")
+				return store.Response{}, nil, errors.New("connection refused")
 			case 2:
-				if _, err := r.FinishResponse(ctx, f); err != nil {
-					return store.Response{}, err
+				if _, _, err := r.FinishResponse(ctx, f); err != nil {
+					return store.Response{}, nil, err
 				}
-				return store.Response{}, errors.New("unexpected EOF")
+				return store.Response{}, nil, errors.New("unexpected EOF")
 			}
 			return r.FinishResponse(ctx, f)
 		}
@@ -196,12 +196,12 @@ func TestNothingIsShownBeforeItsCommit(t *testing.T) {
 				gate.Open()
 			}
 			return commit(rows, func() error { return r.AppendDeltas(ctx, f, rows) })
-		}, finish: func(ctx context.Context, f store.Finish) (ended store.Response, err error) {
+		}, finish: func(ctx context.Context, f store.Finish) (ended store.Response, log []store.Delta, err error) {
 			err = commit(f.Deltas, func() error {
-				ended, err = r.FinishResponse(ctx, f)
+				ended, log, err = r.FinishResponse(ctx, f)
 				return err
 			})
-			return ended, err
+			return ended, log, err
 		}}
 		model := llmtest.New("m")
 		words := llmtest.Say(strings.Split(strings.Repeat("some words of an answer ", 40), " ")...)
@@ -348,9 +348,9 @@ func TestAReplyThatTheDatabaseRefusesDoesNotStopTheOthers(t *testing.T) {
 				defer end.Open() // it was tried alone
 			}
 			return refused{}
-		}, finish: func(ctx context.Context, f store.Finish) (store.Response, error) {
+		}, finish: func(ctx context.Context, f store.Finish) (store.Response, []store.Delta, error) {
 			if poisoned(f.Deltas) {
-				return store.Response{}, refused{}
+				return store.Response{}, nil, refused{}
 			}
 			return r.FinishResponse(ctx, f)
 		}}

@@ -49,7 +49,7 @@ func TestWhoReadsAReplyThatIsWrittenHereWaitsForTheDatabase(t *testing.T) {
 				a.tails = &tails{record: silent{}, news: a.news, wake: make(chan struct{}, 1), waiting: map[*waiter]struct{}{}, over: map[string]time.Time{}}
 				if ours {
 					a.replies["r"] = &reply{log: &replyLog{f: &flusher{}}, wait: &atomic.Pointer[Wait]{}}
-					time.AfterFunc(time.Second, func() { a.tails.ended("r") })
+					time.AfterFunc(time.Second, func() { a.tails.ended("r", nil) })
 				}
 				begun := time.Now()
 				end, failed := read(t, a)

@@ -50,7 +50,7 @@ func (a *Advisor) settle(ctx context.Context, fence store.Fence, serverID string
 	group.SetLimit(settleAtOnce)
 	for _, r := range left {
 		group.Go(func() error {
-			_, err := a.Record.FinishResponse(ctx, store.Finish{Fence: fence, ConversationID: r.ConversationID, ResponseID: r.ID,
+			_, _, err := a.Record.FinishResponse(ctx, store.Finish{Fence: fence, ConversationID: r.ConversationID, ResponseID: r.ID,
 				Status: store.ResponseIncomplete, IncompleteReason: ReasonInterrupted})
 			if err != nil && !errors.Is(err, store.ErrNotFound) {
 				return fmt.Errorf("advisor: settle an interrupted reply: %w", err)

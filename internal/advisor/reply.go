@@ -42,21 +42,22 @@ func (a *Advisor) write(r *reply) {
 	end := a.generate(r)
 	end.Fence, end.ConversationID, end.ResponseID = r.session.fence, r.ConversationID, r.ID
 	rows, err := a.rest(r)
-	kept := false
+	var kept bool
+	var as *Step
 	switch {
 	case err == errUnknown:
 		a.Log.Warn("a reply is left for the next start to settle", "response", r.ID, "error", err)
 	case err != nil:
-		kept = a.finish(r, a.without(r, end, err))
+		as, kept = a.finish(r, a.without(r, end, err))
 	default:
 		end.Deltas = rows
-		kept = a.finish(r, end)
+		as, kept = a.finish(r, end)
 	}
 	a.mu.Lock()
 	delete(a.replies, r.ID)
 	a.mu.Unlock()
 	if kept {
-		a.tails.ended(r.ID)
+		a.tails.ended(r.ID, as)
 	}
 	if end.Status == store.ResponseCompleted && r.Model != llm.OfflineModel {
 		r.question.Input = nil // it may wait long
@@ -82,31 +83,33 @@ func (a *Advisor) without(r *reply, end store.Finish, err error) store.Finish {
 	return end
 }
 
-// finish commits the end, as often as it takes; after an unknown outcome the record says which end it was. It returns whether the
-// record has an end of it, or nothing any more.
-func (a *Advisor) finish(r *reply, end store.Finish) bool {
+// finish commits the end, as often as it takes; after an unknown outcome the record says which end it was. It returns the end as the
+// record has it, with the whole log, or nil where it has nothing any more; and false where the reply has not ended.
+func (a *Advisor) finish(r *reply, end store.Finish) (*Step, bool) {
 	ctx := context.WithoutCancel(r.ctx)
 	var pause backoff
 	for {
 		try, cancel := context.WithTimeout(ctx, finishTimeout)
-		_, err := a.Record.FinishResponse(try, end)
+		ended, log, err := a.Record.FinishResponse(try, end)
 		cancel()
 		switch {
-		case err == nil, errors.Is(err, store.ErrNotFound):
-			return true
+		case err == nil:
+			return &Step{Response: ended, Deltas: log}, true
+		case errors.Is(err, store.ErrNotFound):
+			return nil, true
 		case errors.Is(err, store.ErrFenced): // who has taken it over ends it
-			return false
+			return nil, false
 		case store.Permanent(err) && len(end.Deltas) > 0:
 			end = a.without(r, end, err)
 			continue
 		case store.Permanent(err):
 			a.Log.Error("a reply cannot be ended", "response", r.ID, "error", err)
-			return false
+			return nil, false
 		}
 		a.Log.Warn("the end of a reply waits for the database", "response", r.ID, "error", err)
 		// A server that is stopping leaves the rest to the next start.
 		if r.session.ctx.Err() != nil && pause.next >= time.Second || !pause.wait(ctx) {
-			return false
+			return nil, false
 		}
 	}
 }

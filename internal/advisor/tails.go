@@ -32,21 +32,27 @@ type tails struct {
 // waiter is a reader; it waits when it has read all there was.
 type waiter struct {
 	tail  store.Tail
-	until time.Time           // when it wants to hear that there is nothing
-	found chan store.TailRows // gets one each time it waits
+	until time.Time  // when it wants to hear that there is nothing
+	found chan found // gets one each time it waits
+}
+
+// found is what a waiter is told.
+type found struct {
+	store.TailRows
+	end *Step // of a reply that is over: how it ended, with all of its log; nil where that is to be read
 }
 
 func newWaiter(responseID string) *waiter {
-	return &waiter{tail: store.Tail{ResponseID: responseID}, found: make(chan store.TailRows, 1)}
+	return &waiter{tail: store.Tail{ResponseID: responseID}, found: make(chan found, 1)}
 }
 
 // next waits until there is more of w's reply than its first from rows, or it is over, or ctx or patience ends: then it returns
 // nothing. Once ctx has ended w is of no more use.
-func (t *tails) next(ctx context.Context, w *waiter, from int, patience time.Duration) store.TailRows {
+func (t *tails) next(ctx context.Context, w *waiter, from int, patience time.Duration) found {
 	t.mu.Lock()
 	if _, over := t.over[w.tail.ResponseID]; over {
 		t.mu.Unlock()
-		return store.TailRows{Over: true}
+		return found{TailRows: store.TailRows{Over: true}}
 	}
 	w.tail.From, w.until = from, time.Now().Add(patience)
 	t.waiting[w] = struct{}{}
@@ -59,14 +65,14 @@ func (t *tails) next(ctx context.Context, w *waiter, from int, patience time.Dur
 		t.look()
 	}
 	select {
-	case found := <-w.found:
-		return found
+	case it := <-w.found:
+		return it
 	case <-ctx.Done():
 	}
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	delete(t.waiting, w)
-	return store.TailRows{}
+	return found{}
 }
 
 // look lets the log be read again for those who wait and for whom there is something new.
@@ -77,15 +83,15 @@ func (t *tails) look() {
 	}
 }
 
-// ended ends the waits for a reply that was written here, and whose end is in the record.
-func (t *tails) ended(responseID string) {
+// ended ends the waits for a reply that was written here, and whose end is in the record; end is what the record said of it, or nil.
+func (t *tails) ended(responseID string, end *Step) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	maps.DeleteFunc(t.over, func(_ string, at time.Time) bool { return time.Since(at) > 10*pollInterval })
 	t.over[responseID] = time.Now()
 	for w := range t.waiting {
 		if w.tail.ResponseID == responseID {
-			t.give(w, store.TailRows{Over: true})
+			t.give(w, found{store.TailRows{Over: true}, end})
 		}
 	}
 }
@@ -111,7 +117,7 @@ func (t *tails) run() {
 		now := time.Now()
 		for w := range t.waiting {
 			if all && w.until.Before(now) {
-				t.give(w, store.TailRows{}) // here, so that no wait needs a timer of its own
+				t.give(w, found{}) // here, so that no wait needs a timer of its own
 				continue
 			}
 			waiting = append(waiting, w)
@@ -130,15 +136,15 @@ func (t *tails) run() {
 			continue
 		}
 		ctx, cancel := context.WithTimeout(context.Background(), patience)
-		found, err := t.record.ReadTails(ctx, asked)
+		rows, err := t.record.ReadTails(ctx, asked)
 		cancel()
 		if err != nil {
 			continue // the next look is at most an interval away
 		}
 		t.mu.Lock()
 		for i, w := range ready {
-			if _, waits := t.waiting[w]; waits && (found[i].Over || len(found[i].Deltas) > 0) {
-				t.give(w, found[i])
+			if _, waits := t.waiting[w]; waits && (rows[i].Over || len(rows[i].Deltas) > 0) {
+				t.give(w, found{TailRows: rows[i]})
 			}
 		}
 		t.mu.Unlock()
@@ -146,7 +152,7 @@ func (t *tails) run() {
 }
 
 // give ends the wait of w. t.mu is held.
-func (t *tails) give(w *waiter, found store.TailRows) {
+func (t *tails) give(w *waiter, it found) {
 	delete(t.waiting, w)
-	w.found <- found
+	w.found <- it
 }

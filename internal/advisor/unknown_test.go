@@ -89,7 +89,7 @@ func TestTheEndWaitsForAWriteUnderWay(t *testing.T) {
 			<-release
 			return r.AppendDeltas(context.WithoutCancel(ctx), f, rows)
 		}
-		record.finish = func(ctx context.Context, f store.Finish) (store.Response, error) {
+		record.finish = func(ctx context.Context, f store.Finish) (store.Response, []store.Delta, error) {
 			if underWay.Load() {
 				t.Error("the reply was ended while a write was under way")
 			}

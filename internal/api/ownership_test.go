@@ -165,7 +165,7 @@ func TestAServerThatWasTakenOverJoinsAnew(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := b.record.FinishResponse(t.Context(), store.Finish{Fence: fence, ConversationID: r.ConversationID, ResponseID: id,
+	if _, _, err := b.record.FinishResponse(t.Context(), store.Finish{Fence: fence, ConversationID: r.ConversationID, ResponseID: id,
 		Status: store.ResponseIncomplete, IncompleteReason: "interrupted"}); err != nil {
 		t.Fatal(err)
 	}

@@ -618,7 +618,7 @@ func TestAForeignRowWhileAReplyWithThreeItemsRuns(t *testing.T) {
 		edited := s.ok("POST", "/v1/responses", object{"previous_response_id": one.str("id"), "input": "q2 edited"}) // a branch meanwhile
 		s.foreign(c, "user", "theirs two")
 		write(2, "a2 third")
-		if _, err := s.record.FinishResponse(t.Context(), store.Finish{Fence: f, ConversationID: r.ConversationID, ResponseID: r.ID, Status: store.ResponseCompleted}); err != nil {
+		if _, _, err := s.record.FinishResponse(t.Context(), store.Finish{Fence: f, ConversationID: r.ConversationID, ResponseID: r.ID, Status: store.ResponseCompleted}); err != nil {
 			t.Fatal(err)
 		}
 		rest := live.rest()

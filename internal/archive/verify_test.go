@@ -30,7 +30,7 @@ func TestWhatWasOnlyUsedIsWhole(t *testing.T) {
 			if err := r.AppendDeltas(ctx, f, deltas); err != nil {
 				t.Fatal(err)
 			}
-			if _, err := r.FinishResponse(ctx, store.Finish{Fence: f, ConversationID: p.ConversationID, ResponseID: p.ID, Status: store.ResponseFailed}); err != nil {
+			if _, _, err := r.FinishResponse(ctx, store.Finish{Fence: f, ConversationID: p.ConversationID, ResponseID: p.ID, Status: store.ResponseFailed}); err != nil {
 				t.Fatal(err)
 			}
 			return p

@@ -190,7 +190,7 @@ func (r *race) run(t *testing.T) {
 
 // end ends the reply, unless the fence has fallen.
 func (r *race) end(t *testing.T, f store.Fence, status store.ResponseStatus) {
-	reply, err := r.FinishResponse(t.Context(), store.Finish{Fence: f, ConversationID: r.reply.ConversationID, ResponseID: r.reply.ID, Status: status})
+	reply, _, err := r.FinishResponse(t.Context(), store.Finish{Fence: f, ConversationID: r.reply.ConversationID, ResponseID: r.reply.ID, Status: status})
 	switch {
 	case err == nil:
 		r.ends.Store(new(int), reply)

@@ -58,7 +58,7 @@ func BenchmarkLongReply(b *testing.B) {
 		b.ReportMetric(float64(first)/some, "B/word-first")
 		b.ReportMetric(float64(last)/some, "B/word-last")
 		b.ReportMetric(float64(last)/float64(first), "last/first")
-		if _, err := p.record.FinishResponse(ctx, store.Finish{Fence: fence, ConversationID: r.ConversationID, ResponseID: r.ID,
+		if _, _, err := p.record.FinishResponse(ctx, store.Finish{Fence: fence, ConversationID: r.ConversationID, ResponseID: r.ID,
 			Status: store.ResponseCompleted}); err != nil {
 			b.Fatal(err)
 		}

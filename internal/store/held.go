@@ -77,7 +77,7 @@ func (s *Store) hold(ctx context.Context, id string, hold time.Duration) (until 
 			return err
 		}
 		for i := range running {
-			if err := finish(ctx, tx, Finish{Status: ResponseCancelled}, &running[i]); err != nil {
+			if _, err := finish(ctx, tx, Finish{Status: ResponseCancelled}, &running[i]); err != nil {
 				return err
 			}
 		}

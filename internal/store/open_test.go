@@ -294,7 +294,7 @@ func TestNewStoreAndAServerThatRefuses(t *testing.T) {
 			return s.AppendDeltas(t.Context(), f, []store.Delta{{ResponseID: id, ConversationID: id}})
 		},
 		"FinishResponse": func() error {
-			_, err := s.FinishResponse(t.Context(), store.Finish{Fence: f, ConversationID: id, ResponseID: id})
+			_, _, err := s.FinishResponse(t.Context(), store.Finish{Fence: f, ConversationID: id, ResponseID: id})
 			return err
 		},
 		"ReadLog":       func() error { _, _, err := s.ReadLog(t.Context(), id, 0); return err },

@@ -359,19 +359,18 @@ func CheckDeltas(deltas []Delta) error {
 }
 
 // FinishResponse ends a reply: its log becomes its messages, in one transaction, and the log's rows go. What was committed
-// to the log, and then f.Deltas, is what is kept; there is no other source. A reply that has ended already is returned as it
-// ended. It returns ErrNotFound when the reply or its conversation was deleted, and then removes what is left of its log; and
-// ErrFenced.
-func (s *Store) FinishResponse(ctx context.Context, f Finish) (Response, error) {
+// to the log, and then f.Deltas, is what is kept; there is no other source. It returns the reply and its log as ReadLog does from now
+// on; one that has ended already as it ended. It returns ErrNotFound when the reply or its conversation was deleted, and then removes
+// what is left of its log; and ErrFenced.
+func (s *Store) FinishResponse(ctx context.Context, f Finish) (r Response, log []Delta, err error) {
 	if !IsID(f.ConversationID) || !IsID(f.ResponseID) {
-		return Response{}, ErrNotFound
+		return r, nil, ErrNotFound
 	}
 	if err := errors.Join(CheckText("incomplete_reason", f.IncompleteReason), CheckDeltas(f.Deltas)); err != nil {
-		return Response{}, err
+		return r, nil, err
 	}
-	var r Response
-	missing := false
-	err := s.inTx(ctx, func(tx pgx.Tx) error {
+	missing, over := false, false
+	err = s.inTx(ctx, func(tx pgx.Tx) error {
 		if err := holdFence(ctx, tx, f.Fence); err != nil {
 			return err
 		}
@@ -388,35 +387,39 @@ func (s *Store) FinishResponse(ctx context.Context, f Finish) (Response, error) 
 			_, err = tx.Exec(ctx, `DELETE FROM response_deltas WHERE response_id = $1::uuid`, f.ResponseID)
 			return err
 		}
-		if err != nil || r.Ended() {
+		if over = r.Ended(); err != nil || over {
 			return err
 		}
-		return finish(ctx, tx, f, &r)
+		log, err = finish(ctx, tx, f, &r)
+		return err
 	})
-	if err != nil {
-		return Response{}, Wrap("finish response", err)
+	switch {
+	case err != nil:
+		return Response{}, nil, Wrap("finish response", err)
+	case missing:
+		return Response{}, nil, ErrNotFound
+	case over:
+		return s.ReadLog(ctx, f.ResponseID, 0)
 	}
-	if missing {
-		return Response{}, ErrNotFound
-	}
-	return r, nil
+	return r, log, nil
 }
 
-func finish(ctx context.Context, tx pgx.Tx, f Finish, r *Response) error {
+// finish ends a reply and returns its log.
+func finish(ctx context.Context, tx pgx.Tx, f Finish, r *Response) ([]Delta, error) {
 	rows, err := tx.Query(ctx, `SELECT `+deltaColumns+` FROM response_deltas WHERE response_id = $1::uuid ORDER BY n`, r.ID)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	deltas, err := pgx.CollectRows(rows, scanDelta)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	if deltas, err = f.Log(deltas); err != nil {
-		return err
+		return nil, err
 	}
 	messages, log, err := Fold(deltas)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	for i, m := range messages {
 		parent := ""
@@ -428,27 +431,28 @@ func finish(ctx context.Context, tx pgx.Tx, f Finish, r *Response) error {
 			VALUES ($1::uuid, $2::uuid, $3::bigint, $4::int, $5::text, $6::text, $7::text, $8::uuid, $9::json, nullif($10::text, '')::uuid)`,
 			m.ID, r.ConversationID, r.Seq, m.Idx, m.Role, m.Content, string(m.Status), r.ID, jsonArg(m.Item), parent)
 		if err != nil {
-			return err
+			return nil, err
 		}
 	}
 	if _, err := tx.Exec(ctx, `UPDATE conversations SET message_count = message_count + $2::bigint, updated_at = clock_timestamp()
 		WHERE id = $1::uuid`, r.ConversationID, len(messages)); err != nil {
-		return err
+		return nil, err
 	}
 	if _, err := tx.Exec(ctx, `DELETE FROM response_deltas WHERE response_id = $1::uuid`, r.ID); err != nil {
-		return err
+		return nil, err
 	}
 	usage, failure, err := f.Encode()
 	if err != nil {
-		return err
+		return nil, err
 	}
 	r.Status, r.IncompleteReason = f.Status, f.IncompleteReason
 	if err := r.Decode(usage, failure); err != nil {
-		return err
+		return nil, err
 	}
-	return tx.QueryRow(ctx, `UPDATE responses SET status = $2::text, usage = $3::json, error = $4::json, incomplete_reason = $5::text,
+	err = tx.QueryRow(ctx, `UPDATE responses SET status = $2::text, usage = $3::json, error = $4::json, incomplete_reason = $5::text,
 		log = $6::text, ended_at = clock_timestamp() WHERE id = $1::uuid RETURNING ended_at`,
 		r.ID, string(f.Status), jsonArg(usage), jsonArg(failure), f.IncompleteReason, log).Scan(&r.EndedAt)
+	return deltas, err
 }
 
 // DeleteResponse removes a reply and returns it as it was. In a listed conversation its messages stay, and one that runs is
@@ -518,7 +522,7 @@ func (s *Store) DeleteResponse(ctx context.Context, id string) (Response, error)
 // leaveMessages makes the messages of a reply that is about to go the conversation's alone.
 func leaveMessages(ctx context.Context, tx pgx.Tx, r Response) error {
 	if !r.Ended() {
-		if err := finish(ctx, tx, Finish{Status: ResponseCancelled}, &r); err != nil {
+		if _, err := finish(ctx, tx, Finish{Status: ResponseCancelled}, &r); err != nil {
 			return err
 		}
 	}

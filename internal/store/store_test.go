@@ -514,7 +514,7 @@ func TestOurOwnWritesDoNotFireTheTrigger(t *testing.T) {
 	if err := s.AppendDeltas(ctx, f, []store.Delta{{ResponseID: r.ID, ConversationID: id, Kind: store.DeltaItem, ItemID: store.NewID(), Text: "message"}}); err != nil {
 		t.Error(err)
 	}
-	if _, err := s.FinishResponse(ctx, store.Finish{Fence: f, ConversationID: id, ResponseID: r.ID, Status: store.ResponseCompleted}); err != nil {
+	if _, _, err := s.FinishResponse(ctx, store.Finish{Fence: f, ConversationID: id, ResponseID: r.ID, Status: store.ResponseCompleted}); err != nil {
 		t.Error(err)
 	}
 }
@@ -562,7 +562,7 @@ func TestNothingIsInjected(t *testing.T) {
 		if err != nil {
 			t.Errorf("start with %q: %v", evil, err)
 		}
-		if _, err := s.FinishResponse(ctx, store.Finish{Fence: f, ConversationID: id, ResponseID: r.ID, Status: store.ResponseFailed,
+		if _, _, err := s.FinishResponse(ctx, store.Finish{Fence: f, ConversationID: id, ResponseID: r.ID, Status: store.ResponseFailed,
 			Error: &store.ResponseError{Code: evil, Message: evil}, IncompleteReason: evil}); err != nil {
 			t.Errorf("finish with %q: %v", evil, err)
 		}
@@ -574,7 +574,7 @@ func TestNothingIsInjected(t *testing.T) {
 		_, _ = s.JoinServer(ctx, evil)
 		_, _ = s.Running(ctx, evil)
 		_, _ = s.List(ctx, store.ListQuery{After: &store.ListCursor{ID: evil, UpdatedAt: time.Now()}})
-		_, _ = s.FinishResponse(ctx, store.Finish{Fence: store.Fence{ServerID: evil}, ConversationID: id, ResponseID: r.ID, Status: store.ResponseStatus(evil)})
+		_, _, _ = s.FinishResponse(ctx, store.Finish{Fence: store.Fence{ServerID: evil}, ConversationID: id, ResponseID: r.ID, Status: store.ResponseStatus(evil)})
 		_ = s.AppendDeltas(ctx, f, []store.Delta{{ResponseID: r.ID, ConversationID: evil, Kind: store.DeltaKind(evil), ItemID: evil, Text: evil}})
 		_ = s.DeleteMessage(ctx, canary, evil)
 		_ = s.DeleteConversation(ctx, evil)
@@ -623,7 +623,7 @@ func TestAPoolOfTwoCarriesSixteenWriters(t *testing.T) {
 				}
 				rows := []store.Delta{{ResponseID: r.ID, ConversationID: id, Kind: store.DeltaItem, ItemID: store.NewID(), Text: "message"}}
 				_, shares := s.AddMessage(ctx, shared, "user", "x")
-				_, ends := s.FinishResponse(ctx, store.Finish{Fence: f, ConversationID: id, ResponseID: r.ID, Status: store.ResponseCompleted})
+				_, _, ends := s.FinishResponse(ctx, store.Finish{Fence: f, ConversationID: id, ResponseID: r.ID, Status: store.ResponseCompleted})
 				_, reads := s.GetConversation(ctx, id)
 				if err := errors.Join(s.AppendDeltas(ctx, f, rows), shares, ends, reads); err != nil {
 					t.Error(err)
@@ -703,7 +703,7 @@ func TestCostIsFlat(t *testing.T) {
 			if err := s.AppendDeltas(ctx, f, rows); err != nil {
 				return err
 			}
-			_, err = s.FinishResponse(ctx, store.Finish{Fence: f, ConversationID: thread, ResponseID: r.ID, Status: store.ResponseCompleted})
+			_, _, err = s.FinishResponse(ctx, store.Finish{Fence: f, ConversationID: thread, ResponseID: r.ID, Status: store.ResponseCompleted})
 			return err
 		}},
 		{"the newest of the thread", func() error {
@@ -790,7 +790,7 @@ func TestRowsOfAnOverlappingFlushAreErased(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if _, err := s.FinishResponse(ctx, store.Finish{Fence: f, ConversationID: r.ConversationID, ResponseID: r.ID, Status: store.ResponseFailed}); err != nil {
+		if _, _, err := s.FinishResponse(ctx, store.Finish{Fence: f, ConversationID: r.ConversationID, ResponseID: r.ID, Status: store.ResponseFailed}); err != nil {
 			t.Fatal(err)
 		}
 		if _, err := s.Pool().Exec(ctx, `INSERT INTO response_deltas (response_id, n, conversation_id, kind, item, part, text)

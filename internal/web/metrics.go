@@ -70,12 +70,12 @@ func (c counted) AppendDeltas(ctx context.Context, f store.Fence, deltas []store
 	return err
 }
 
-func (c counted) FinishResponse(ctx context.Context, f store.Finish) (store.Response, error) {
-	ended, err := c.Record.FinishResponse(ctx, f)
+func (c counted) FinishResponse(ctx context.Context, f store.Finish) (store.Response, []store.Delta, error) {
+	ended, log, err := c.Record.FinishResponse(ctx, f)
 	if err == nil {
 		c.metrics.replies.WithLabelValues(string(ended.Status)).Inc()
 	}
-	return ended, err
+	return ended, log, err
 }
 
 func (m *Metrics) handler() http.Handler {

@@ -26,7 +26,7 @@ func (s *Store) HoldConversation(ctx context.Context, id string, hold time.Durat
 			return err
 		}
 		for i := range running {
-			if err := t.finish(store.Finish{Status: store.ResponseCancelled}, &running[i]); err != nil {
+			if _, err := t.finish(store.Finish{Status: store.ResponseCancelled}, &running[i]); err != nil {
 				return err
 			}
 		}

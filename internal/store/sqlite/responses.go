@@ -188,17 +188,17 @@ func (s *Store) AppendDeltas(ctx context.Context, f store.Fence, deltas []store.
 }
 
 // FinishResponse ends a reply: its log becomes its messages, in one transaction, and the log's rows go. What was committed
-// to the log, and then f.Deltas, is what is kept; there is no other source. A reply that has ended already is returned as it
-// ended. It returns [store.ErrNotFound] when the reply or its conversation was deleted, and then removes what is left of its log; and
-// [store.ErrFenced].
-func (s *Store) FinishResponse(ctx context.Context, f store.Finish) (r store.Response, err error) {
+// to the log, and then f.Deltas, is what is kept; there is no other source. It returns the reply and its log as ReadLog does from now
+// on; one that has ended already as it ended. It returns [store.ErrNotFound] when the reply or its conversation was deleted, and then
+// removes what is left of its log; and [store.ErrFenced].
+func (s *Store) FinishResponse(ctx context.Context, f store.Finish) (r store.Response, log []store.Delta, err error) {
 	if !store.IsID(f.ConversationID) || !store.IsID(f.ResponseID) {
-		return r, store.ErrNotFound
+		return r, nil, store.ErrNotFound
 	}
 	if err := errors.Join(store.CheckText("incomplete_reason", f.IncompleteReason), store.CheckDeltas(f.Deltas)); err != nil {
-		return r, err
+		return r, nil, err
 	}
-	missing := false
+	missing, over := false, false
 	err = s.write(ctx, func(t tx) error {
 		if err := t.fence(f.Fence); err != nil {
 			return err
@@ -209,36 +209,40 @@ func (s *Store) FinishResponse(ctx context.Context, f store.Finish) (r store.Res
 		if missing = errors.Is(err, store.ErrNotFound); missing {
 			_, err = t.exec(`DELETE FROM response_deltas WHERE response_id = ?`, f.ResponseID)
 		}
-		if err != nil || missing || r.Ended() {
+		if over = r.Ended(); err != nil || missing || over {
 			return err
 		}
-		return t.finish(f, &r)
+		log, err = t.finish(f, &r)
+		return err
 	})
-	if err != nil {
-		return store.Response{}, wrap("finish response", err)
-	}
-	if missing {
+	switch {
+	case err != nil:
+		return store.Response{}, nil, wrap("finish response", err)
+	case missing:
 		s.emptyLog(ctx)
-		return store.Response{}, store.ErrNotFound
+		return store.Response{}, nil, store.ErrNotFound
+	case over:
+		return s.ReadLog(ctx, f.ResponseID, 0)
 	}
-	return r, nil
+	return r, log, nil
 }
 
-func (t tx) finish(f store.Finish, r *store.Response) error {
+// finish ends a reply and returns its log.
+func (t tx) finish(f store.Finish, r *store.Response) ([]store.Delta, error) {
 	deltas, err := collect(t, scanDelta, `SELECT `+deltaColumns+` FROM response_deltas WHERE response_id = ? ORDER BY n`, r.ID)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	if deltas, err = f.Log(deltas); err != nil {
-		return err
+		return nil, err
 	}
 	messages, log, err := store.Fold(deltas)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	usage, failure, err := f.Encode()
 	if err != nil {
-		return err
+		return nil, err
 	}
 	at := now()
 	for i, m := range messages {
@@ -247,23 +251,23 @@ func (t tx) finish(f store.Finish, r *store.Response) error {
 			m.ParentID = r.ParentID
 		}
 		if err := t.insert(row{m, words(m.Content)}, at); err != nil {
-			return err
+			return nil, err
 		}
 	}
 	if _, err := t.exec(`UPDATE conversations SET message_count = message_count + ?, updated_at = ? WHERE id = ?`,
 		len(messages), at, r.ConversationID); err != nil {
-		return err
+		return nil, err
 	}
 	if _, err := t.exec(`DELETE FROM response_deltas WHERE response_id = ?`, r.ID); err != nil {
-		return err
+		return nil, err
 	}
 	r.Status, r.IncompleteReason, r.EndedAt = f.Status, f.IncompleteReason, instant(at)
 	if err := r.Decode(usage, failure); err != nil { // as it is kept
-		return err
+		return nil, err
 	}
 	_, err = t.exec(`UPDATE responses SET status = ?, usage = ?, error = ?, incomplete_reason = ?, log = ?, ended_at = ? WHERE id = ?`,
 		string(f.Status), text(usage), text(failure), f.IncompleteReason, log, at, r.ID)
-	return err
+	return deltas, err
 }
 
 // DeleteResponse removes a reply and returns it as it was. In a listed conversation its messages stay, and one that runs is
@@ -309,7 +313,7 @@ func (s *Store) DeleteResponse(ctx context.Context, id string) (r store.Response
 // leaveMessages makes the messages of a reply that is about to go the conversation's alone.
 func (t tx) leaveMessages(r store.Response) error {
 	if !r.Ended() {
-		if err := t.finish(store.Finish{Status: store.ResponseCancelled}, &r); err != nil {
+		if _, err := t.finish(store.Finish{Status: store.ResponseCancelled}, &r); err != nil {
 			return err
 		}
 	}

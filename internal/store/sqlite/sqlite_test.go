@@ -627,7 +627,7 @@ func TestNoScans(t *testing.T) {
 	_, _, unwantedErr := s.Unwanted(ctx, []string{r.ID, store.NewID()})
 	_, busyErr := s.BusyServers(ctx)
 	_, keysErr := s.ForgetKeys(ctx, time.Now())
-	_, finishErr := s.FinishResponse(ctx, finish)
+	_, _, finishErr := s.FinishResponse(ctx, finish)
 	_, _, endedErr := s.ReadLog(ctx, r.ID, 0)
 	_, nextErr := s.StartResponse(ctx, store.NewResponse{Fence: f, PreviousID: r.ID, Model: "m", Key: "k",
 		Input: []store.NewMessage{{Role: "user", Content: "x"}}})

@@ -49,7 +49,7 @@ func Grow(rt *rapid.T, t *testing.T, s Store) (conversation string) {
 		case store.ResponseIncomplete:
 			e.IncompleteReason = "max_output_tokens"
 		}
-		if _, err := s.FinishResponse(r.ctx, e); err != nil {
+		if _, _, err := s.FinishResponse(r.ctx, e); err != nil {
 			rt.Fatalf("FinishResponse: %v", err)
 		}
 		replies = append(replies, reply)

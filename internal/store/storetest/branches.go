@@ -158,7 +158,7 @@ func fanOut(t *testing.T, r *record) {
 					t.Errorf("AppendDeltas: %v", err)
 				}
 			}
-			if _, err := r.FinishResponse(r.ctx, end(f, replies[i], store.ResponseCompleted)); err != nil {
+			if _, _, err := r.FinishResponse(r.ctx, end(f, replies[i], store.ResponseCompleted)); err != nil {
 				t.Errorf("FinishResponse: %v", err)
 			}
 		})
@@ -520,7 +520,7 @@ func neverSeesSibling(t *testing.T, r *record) {
 				if err := r.AppendDeltas(r.ctx, f, says(reply, fmt.Sprint("a", writer, i))); err != nil {
 					t.Errorf("AppendDeltas: %v", err)
 				}
-				if _, err := r.FinishResponse(r.ctx, end(f, reply, store.ResponseCompleted)); err != nil {
+				if _, _, err := r.FinishResponse(r.ctx, end(f, reply, store.ResponseCompleted)); err != nil {
 					t.Errorf("FinishResponse: %v", err)
 				}
 			}

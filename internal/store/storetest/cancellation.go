@@ -166,7 +166,7 @@ func cancelledTurns(t *testing.T, r *record) {
 				t.Errorf("AppendDeltas: %v", err)
 			}
 			cancelled(r, func(ctx context.Context) {
-				if _, err := r.FinishResponse(ctx, end(f, reply, store.ResponseCompleted)); err != nil && ctx.Err() == nil {
+				if _, _, err := r.FinishResponse(ctx, end(f, reply, store.ResponseCompleted)); err != nil && ctx.Err() == nil {
 					t.Errorf("FinishResponse: %v", err)
 				}
 			})
@@ -180,7 +180,7 @@ func cancelledTurns(t *testing.T, r *record) {
 			if now.Ended() && count != 2 || !now.Ended() && count != 0 {
 				t.Errorf("the reply ended: %v, and has %d messages", now.Ended(), count)
 			}
-			again, err := r.FinishResponse(r.ctx, end(f, reply, store.ResponseIncomplete))
+			again, _, err := r.FinishResponse(r.ctx, end(f, reply, store.ResponseIncomplete))
 			if err != nil {
 				t.Errorf("FinishResponse: %v", err)
 			}

@@ -196,11 +196,11 @@ func byID(r *record, f store.Fence, conversation, message string) map[string]fun
 			return err
 		},
 		"FinishResponse of a conversation": func(id string) error {
-			_, err := r.FinishResponse(r.ctx, store.Finish{Fence: f, ConversationID: id, ResponseID: store.NewID(), Status: store.ResponseCompleted})
+			_, _, err := r.FinishResponse(r.ctx, store.Finish{Fence: f, ConversationID: id, ResponseID: store.NewID(), Status: store.ResponseCompleted})
 			return err
 		},
 		"FinishResponse": func(id string) error {
-			_, err := r.FinishResponse(r.ctx, store.Finish{Fence: f, ConversationID: conversation, ResponseID: id, Status: store.ResponseCompleted})
+			_, _, err := r.FinishResponse(r.ctx, store.Finish{Fence: f, ConversationID: conversation, ResponseID: id, Status: store.ResponseCompleted})
 			return err
 		},
 		"ReadLog": func(id string) error {

@@ -46,7 +46,7 @@ func erasesConversation(t *testing.T, r *record) {
 		r.log(t, f, says(reply, answer))
 		e := end(f, reply, store.ResponseFailed)
 		e.Error, e.IncompleteReason = &store.ResponseError{Code: failure, Message: failure}, mark+"reason"
-		if _, err := r.FinishResponse(r.ctx, e); err != nil {
+		if _, _, err := r.FinishResponse(r.ctx, e); err != nil {
 			t.Fatal(err)
 		}
 		if err := r.engine.Foreign(r.ctx, r.Store, conversation, "user", mark+"foreign"); err != nil {
@@ -126,7 +126,7 @@ func deletionWhileRunning(t *testing.T, r *record) {
 		t.Logf("a flush after the deletion: %v", err)
 	}
 	for range 2 {
-		_, err = r.FinishResponse(r.ctx, end(f, reply, store.ResponseCompleted))
+		_, _, err = r.FinishResponse(r.ctx, end(f, reply, store.ResponseCompleted))
 		fails(t, "FinishResponse", err, store.ErrNotFound)
 		r.gone(t, r.places(t), "after the end", mark, reply.ID, reply.ConversationID)
 	}
@@ -156,7 +156,7 @@ func deletionWhileEverything(t *testing.T, r *record) {
 				_, err := r.AddMessage(r.ctx, conversation, "user", mark)
 				expected("AddMessage", err)
 			case 3:
-				_, err := r.FinishResponse(r.ctx, end(f, reply, store.ResponseCompleted))
+				_, _, err := r.FinishResponse(r.ctx, end(f, reply, store.ResponseCompleted))
 				expected("FinishResponse", err)
 			case 4, 5:
 				var err error
@@ -172,11 +172,11 @@ func deletionWhileEverything(t *testing.T, r *record) {
 		})
 		for _, branch := range branches {
 			if branch.ID != "" {
-				_, err := r.FinishResponse(r.ctx, end(f, branch, store.ResponseFailed))
+				_, _, err := r.FinishResponse(r.ctx, end(f, branch, store.ResponseFailed))
 				fails(t, "FinishResponse of a branch", err, store.ErrNotFound)
 			}
 		}
-		_, err := r.FinishResponse(r.ctx, end(f, reply, store.ResponseFailed))
+		_, _, err := r.FinishResponse(r.ctx, end(f, reply, store.ResponseFailed))
 		fails(t, "FinishResponse", err, store.ErrNotFound)
 		r.drain(t)
 		r.gone(t, r.places(t), "afterwards", mark, conversation, reply.ID)

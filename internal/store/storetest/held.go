@@ -254,7 +254,7 @@ func heldWhileRunning(t *testing.T, r *record) {
 	}
 	// Its owner does not know yet.
 	r.log(t, f, rows[5:])
-	_, err = r.FinishResponse(r.ctx, end(f, reply, store.ResponseCompleted))
+	_, _, err = r.FinishResponse(r.ctx, end(f, reply, store.ResponseCompleted))
 	fails(t, "FinishResponse", err, store.ErrNotFound)
 
 	if _, err := r.UndoDeletion(r.ctx, conversation); err != nil {
@@ -339,12 +339,12 @@ func heldWhileEverything(t *testing.T, r *record) {
 				}
 			case 4:
 				expected("AppendDeltas", r.AppendDeltas(r.ctx, f, says(reply, mark)))
-				_, err := r.FinishResponse(r.ctx, end(f, reply, store.ResponseCompleted))
+				_, _, err := r.FinishResponse(r.ctx, end(f, reply, store.ResponseCompleted))
 				expected("FinishResponse", err)
 			case 5:
 				branch, err := r.StartResponse(r.ctx, store.NewResponse{Fence: f, PreviousID: done.ID, Input: user(mark)})
 				if expected("StartResponse", err) {
-					_, err = r.FinishResponse(r.ctx, end(f, branch, store.ResponseFailed))
+					_, _, err = r.FinishResponse(r.ctx, end(f, branch, store.ResponseFailed))
 					expected("FinishResponse of a branch", err)
 				}
 			case 6:
@@ -398,7 +398,7 @@ func heldInACircle(t *testing.T, r *record) {
 				reply, err := r.StartResponse(r.ctx, store.NewResponse{Fence: f, ConversationID: conversation, Input: user("q")})
 				expected("StartResponse", err)
 				if err == nil {
-					_, err = r.FinishResponse(r.ctx, end(f, reply, store.ResponseCompleted))
+					_, _, err = r.FinishResponse(r.ctx, end(f, reply, store.ResponseCompleted))
 					expected("FinishResponse", err)
 				}
 			case 3:

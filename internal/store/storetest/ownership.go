@@ -53,7 +53,7 @@ func fencedWritesNothing(t *testing.T, r *record) {
 		r.sameState(t, conversation, func() {
 			rows[7].Text = late
 			fails(t, "AppendDeltas", r.AppendDeltas(r.ctx, fence, rows[5:]), store.ErrFenced)
-			_, err := r.FinishResponse(r.ctx, end(fence, reply, store.ResponseCompleted))
+			_, _, err := r.FinishResponse(r.ctx, end(fence, reply, store.ResponseCompleted))
 			fails(t, "FinishResponse", err, store.ErrFenced)
 			for _, n := range []store.NewResponse{{ConversationID: conversation}, {PreviousID: done.ID}, {}} {
 				n.Fence, n.Input, n.Title = fence, user(late), late
@@ -81,11 +81,11 @@ func takenOver(t *testing.T, r *record) {
 	}
 	e := end(f, list[0], store.ResponseIncomplete)
 	e.IncompleteReason = "interrupted"
-	if _, err := r.FinishResponse(r.ctx, e); err != nil {
+	if _, _, err := r.FinishResponse(r.ctx, e); err != nil {
 		t.Fatal(err)
 	}
 	same(t, "the conversation", texts(r.get(t, conversation).Messages), []string{"q", "what was shown"})
-	_, err = r.FinishResponse(r.ctx, end(dead, reply, store.ResponseCompleted))
+	_, _, err = r.FinishResponse(r.ctx, end(dead, reply, store.ResponseCompleted))
 	fails(t, "the dead server's end", err, store.ErrFenced)
 	now, deltas := r.readLog(t, reply, 0)
 	equal(t, "the status", now.Status, store.ResponseIncomplete)
@@ -127,7 +127,7 @@ func takeOverDuringFlushes(t *testing.T, r *record) {
 				t.Errorf("JoinServer: %v", err)
 				return
 			}
-			if _, err := r.FinishResponse(r.ctx, end(f, reply, store.ResponseIncomplete)); err != nil {
+			if _, _, err := r.FinishResponse(r.ctx, end(f, reply, store.ResponseIncomplete)); err != nil {
 				t.Errorf("FinishResponse: %v", err)
 			}
 		})

@@ -66,7 +66,7 @@ func turnFromQuestionToAnswer(t *testing.T, r *record) {
 
 	e := end(f, reply, store.ResponseCompleted)
 	e.Usage = &store.Usage{InputTokens: 1 << 40, CachedTokens: 2, OutputTokens: 3, ReasoningTokens: 4}
-	ended, err := r.FinishResponse(r.ctx, e)
+	ended, _, err := r.FinishResponse(r.ctx, e)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -277,7 +277,7 @@ func readerTails(t *testing.T, r *record) {
 						t.Errorf("AppendDeltas: %v", err)
 					}
 				}
-				if _, err := r.FinishResponse(r.ctx, end(f, reply, store.ResponseCompleted)); err != nil {
+				if _, _, err := r.FinishResponse(r.ctx, end(f, reply, store.ResponseCompleted)); err != nil {
 					t.Errorf("FinishResponse: %v", err)
 				}
 				return
@@ -326,7 +326,7 @@ func unfinishedItem(t *testing.T, r *record) {
 	r.log(t, f, rows)
 	e := end(f, reply, store.ResponseIncomplete)
 	e.IncompleteReason = "max_output_tokens"
-	if _, err := r.FinishResponse(r.ctx, e); err != nil {
+	if _, _, err := r.FinishResponse(r.ctx, e); err != nil {
 		t.Fatal(err)
 	}
 	c := r.get(t, conversation)
@@ -353,24 +353,24 @@ func endBringsRest(t *testing.T, r *record) {
 		wrong := e
 		wrong.Deltas = append(slices.Clone(e.Deltas), store.Delta{ResponseID: reply.ID, ConversationID: conversation, N: len(rows), Kind: store.DeltaText, Text: "a\x00b"})
 		var invalid *store.InvalidTextError
-		if _, err := r.FinishResponse(r.ctx, wrong); !errors.As(err, &invalid) {
+		if _, _, err := r.FinishResponse(r.ctx, wrong); !errors.As(err, &invalid) {
 			t.Errorf("with text that cannot be kept it ends: %v", err)
 		}
 		wrong = e
 		wrong.Deltas = []store.Delta{{ResponseID: reply.ID, ConversationID: conversation, N: len(rows) + 1, Kind: store.DeltaText, Text: "later"}}
-		if _, err := r.FinishResponse(r.ctx, wrong); err == nil {
+		if _, _, err := r.FinishResponse(r.ctx, wrong); err == nil {
 			t.Error("with a row missing it ends")
 		}
 		wrong = e
 		wrong.Fence.Epoch--
-		if _, err := r.FinishResponse(r.ctx, wrong); !errors.Is(err, store.ErrFenced) {
+		if _, _, err := r.FinishResponse(r.ctx, wrong); !errors.Is(err, store.ErrFenced) {
 			t.Errorf("from a server that was taken over it ends: %v", err)
 		}
 		now, deltas := r.readLog(t, reply, 0)
 		equal(t, "the status before", now.Status, store.ResponseInProgress)
 		same(t, "the log before", deltaTexts(deltas), deltaTexts(rows[:min(appended, len(rows))]))
 		for range 2 {
-			if ended, err := r.FinishResponse(r.ctx, e); err != nil || ended.Status != store.ResponseCompleted {
+			if ended, _, err := r.FinishResponse(r.ctx, e); err != nil || ended.Status != store.ResponseCompleted {
 				t.Fatalf("FinishResponse: %+v, %v", ended, err)
 			}
 			_, deltas = r.readLog(t, reply, 0)
@@ -390,7 +390,7 @@ func endsOnce(t *testing.T, r *record) {
 		for _, status := range []store.ResponseStatus{store.ResponseFailed, store.ResponseCancelled, store.ResponseCompleted} {
 			e := end(f, reply, status)
 			e.Error, e.Usage = &store.ResponseError{Code: "late"}, &store.Usage{InputTokens: 1}
-			again, err := r.FinishResponse(r.ctx, e)
+			again, _, err := r.FinishResponse(r.ctx, e)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -413,7 +413,7 @@ func concurrentEnds(t *testing.T, r *record) {
 		together(8, func(i int) {
 			e := end(f, reply, ends[i%4])
 			e.IncompleteReason = fmt.Sprint(i)
-			ended, err := r.FinishResponse(r.ctx, e)
+			ended, _, err := r.FinishResponse(r.ctx, e)
 			if err != nil {
 				t.Errorf("FinishResponse: %v", err)
 			}
@@ -436,7 +436,7 @@ func everyEnd(t *testing.T, r *record) {
 		r.log(t, f, says(reply, "a"))
 		e := end(f, reply, status)
 		e.Error = &store.ResponseError{Code: "model_error", Message: "it said \"no\""}
-		ended, err := r.FinishResponse(r.ctx, e)
+		ended, _, err := r.FinishResponse(r.ctx, e)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -449,7 +449,7 @@ func everyEnd(t *testing.T, r *record) {
 	}
 	reply := r.start(t, store.NewResponse{Fence: f, ConversationID: conversation})
 	for _, status := range []store.ResponseStatus{"", "done"} {
-		if _, err := r.FinishResponse(r.ctx, end(f, reply, status)); err == nil {
+		if _, _, err := r.FinishResponse(r.ctx, end(f, reply, status)); err == nil {
 			t.Errorf("a reply ended as %q", status)
 		}
 	}

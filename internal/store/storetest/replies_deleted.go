@@ -39,7 +39,7 @@ func (r *record) forgotten(t *testing.T, f store.Fence, reply store.Response) {
 	fails(t, "RequestCancel", r.RequestCancel(r.ctx, reply.ID), store.ErrNotFound)
 	_, err = r.StartResponse(r.ctx, store.NewResponse{Fence: f, PreviousID: reply.ID, Input: user("q")})
 	fails(t, "a turn after it", err, store.ErrNotFound)
-	_, err = r.FinishResponse(r.ctx, end(f, reply, store.ResponseCompleted))
+	_, _, err = r.FinishResponse(r.ctx, end(f, reply, store.ResponseCompleted))
 	fails(t, "FinishResponse", err, store.ErrNotFound)
 }
 
@@ -222,7 +222,7 @@ func deletedOnce(t *testing.T, r *record) {
 		together(8, func(i int) {
 			var err error
 			if i < 2 { // and its owner ends one
-				_, err = r.FinishResponse(r.ctx, end(f, replies[2*i], store.ResponseCompleted))
+				_, _, err = r.FinishResponse(r.ctx, end(f, replies[2*i], store.ResponseCompleted))
 			} else {
 				_, err = r.DeleteResponse(r.ctx, replies[i%4].ID)
 			}
@@ -273,7 +273,7 @@ func messageOfEnding(t *testing.T, r *record) {
 		r.log(t, f, rows)
 		together(2, func(i int) {
 			if i == 0 {
-				if _, err := r.FinishResponse(r.ctx, end(f, reply, store.ResponseCompleted)); err != nil {
+				if _, _, err := r.FinishResponse(r.ctx, end(f, reply, store.ResponseCompleted)); err != nil {
 					t.Errorf("FinishResponse: %v", err)
 				}
 			} else if err := r.DeleteMessage(r.ctx, conversation, rows[0].ItemID); err != nil && !errors.Is(err, store.ErrReplyRunning) {

@@ -98,7 +98,7 @@ func fencedOff(t *testing.T, r *record) {
 	equal(t, "how many of four fenced it off", done.Load(), 1)
 	fails(t, "AppendDeltas", r.AppendDeltas(r.ctx, dead, rows[3:]), store.ErrFenced)
 	fails(t, "Heartbeat", r.Heartbeat(r.ctx, dead), store.ErrFenced)
-	_, err := r.FinishResponse(r.ctx, end(dead, reply, store.ResponseCompleted))
+	_, _, err := r.FinishResponse(r.ctx, end(dead, reply, store.ResponseCompleted))
 	fails(t, "FinishResponse", err, store.ErrFenced)
 	ended := r.finish(t, living, reply, store.ResponseIncomplete)
 	equal(t, "the status", ended.Status, store.ResponseIncomplete)

@@ -57,7 +57,7 @@ type Store interface {
 	Running(ctx context.Context, serverID string) ([]store.Response, error)
 	StartResponse(ctx context.Context, n store.NewResponse) (store.Response, error)
 	AppendDeltas(ctx context.Context, f store.Fence, deltas []store.Delta) error
-	FinishResponse(ctx context.Context, f store.Finish) (store.Response, error)
+	FinishResponse(ctx context.Context, f store.Finish) (store.Response, []store.Delta, error)
 	ReadLog(ctx context.Context, responseID string, from int) (store.Response, []store.Delta, error)
 	ReadTails(ctx context.Context, tails []store.Tail) ([]store.TailRows, error)
 	History(ctx context.Context, r store.Response) ([]store.Message, error)
@@ -331,9 +331,13 @@ func (r *record) log(t tb, f store.Fence, deltas []store.Delta) {
 
 func (r *record) finish(t tb, f store.Fence, reply store.Response, status store.ResponseStatus) store.Response {
 	t.Helper()
-	ended, err := r.FinishResponse(r.ctx, end(f, reply, status))
+	ended, log, err := r.FinishResponse(r.ctx, end(f, reply, status))
 	if err != nil {
 		t.Fatalf("FinishResponse: %v", err)
+	}
+	kept, rows, err := r.ReadLog(r.ctx, reply.ID, 0)
+	if err != nil || !reflect.DeepEqual(ended, kept) || !slices.Equal(log, rows) {
+		t.Fatalf("FinishResponse returned %+v with the log %+v, ReadLog %+v with %+v, %v", ended, log, kept, rows, err)
 	}
 	return ended
 }

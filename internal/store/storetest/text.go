@@ -122,7 +122,7 @@ func invalidText(t *testing.T, r *record) {
 		{"FinishResponse", "incomplete_reason", func(s string) error {
 			e := end(f, running, store.ResponseIncomplete)
 			e.IncompleteReason = s
-			_, err := r.FinishResponse(r.ctx, e)
+			_, _, err := r.FinishResponse(r.ctx, e)
 			return err
 		}},
 	} {
@@ -158,7 +158,7 @@ func errorTextCleaned(t *testing.T, r *record) {
 	e := end(f, reply, store.ResponseFailed)
 	e.Error = &store.ResponseError{Code: "model\x00error", Message: "the model said \xff\xfe"}
 	want := store.ResponseError{Code: "model\uFFFDerror", Message: store.CleanText(e.Error.Message)}
-	ended, err := r.FinishResponse(r.ctx, e)
+	ended, _, err := r.FinishResponse(r.ctx, e)
 	if err != nil {
 		t.Fatal(err)
 	}
