@@ -3,8 +3,8 @@
 // What is always true in it:
 //
 //   - Nothing of a reply reaches a reader before it is committed. The log in the record is the only road from the model to
-//     the screen: a reader ([Advisor.Follow]) reads rows, and what goes on in memory only tells it when to look. Only a reply of
-//     which nothing is to be kept goes straight to its one reader ([Advisor.Answer]).
+//     the screen: a reader ([Advisor.Follow]) gets the rows that the record gives back, and what goes on in memory only tells it when
+//     to look. Only a reply of which nothing is to be kept goes straight to its one reader ([Advisor.Answer]).
 //   - A reply belongs to this process from [Advisor.Ask] to its end, whoever asked and whether or not they still listen.
 //   - A reply ends once, and what is kept of it is what was committed to its log.
 //   - No database connection is held while a model thinks.
@@ -117,6 +117,7 @@ var (
 	errCancelled = errors.New("somebody cancelled it")
 	errFenced    = errors.New("another server took over")
 	errLeft      = errors.New("nobody reads it any more, and it is not kept")
+	errNotKept   = errors.New("the question was not kept")
 )
 
 // ReasonInterrupted is why a reply is incomplete whose server stopped or died while it was written.
@@ -248,22 +249,23 @@ func (a *Advisor) Ask(ctx context.Context, q Question) (store.Response, error) {
 
 	n := store.NewResponse{ID: store.NewID(), Fence: s.fence, ConversationID: q.ConversationID, PreviousID: q.PreviousID,
 		Expect: q.Expect, After: q.After, Input: q.Input, Model: model, Request: q.Request, Title: title(q.Input), Key: q.Key, Fingerprint: q.Fingerprint}
+	begun := a.begin(s, q, provider, n)
 	r, unknown, err := a.start(ctx, s, n)
 	var repeated *store.RepeatedError
 	switch {
 	case err == nil && !r.Ended():
-		a.answer(s, q, provider, r)
+		a.kept(begun, r)
 	case err != nil && unknown: // it may be in the record all the same, and then it is answered
 		err = &UnsureError{err}
 		go func() {
 			if r, kept := a.find(s, n.ID); kept {
-				a.answer(s, q, provider, r)
+				a.kept(begun, r)
 			} else {
-				s.work.Done()
+				begun.drop()
 			}
 		}()
 	default:
-		s.work.Done()
+		begun.drop()
 	}
 	if errors.As(err, &repeated) {
 		if r, _, err = a.Record.ReadLog(ctx, repeated.ResponseID, 0); errors.Is(err, store.ErrNotFound) {
@@ -273,27 +275,48 @@ func (a *Advisor) Ask(ctx context.Context, q Question) (store.Response, error) {
 	return r, err
 }
 
-// answer writes a reply that is in the record. It is one of the session's work.
-func (a *Advisor) answer(s *session, q Question, provider llm.Provider, r store.Response) {
-	log := s.flusher.open(r)
-	reply := &reply{Response: r, session: s, question: q, provider: provider, log: log, out: log, wait: &atomic.Pointer[Wait]{}}
-	reply.history = func() ([]store.Message, error) { return a.read(reply) }
-	if q.ConversationID == "" && q.PreviousID == "" {
-		reply.history = func() ([]store.Message, error) { return asMessages(q.Input), nil }
+// begin begins to write a reply whose question is being kept. It is one of the session's work. A model that is asked something new
+// is asked at once; what it says waits until the question is in the record. Before any other is asked there is the conversation to be
+// read, and a question with a key may have been asked before.
+func (a *Advisor) begin(s *session, q Question, provider llm.Provider, n store.NewResponse) *reply {
+	r := &reply{session: s, question: q, provider: provider, request: llm.Request{Model: n.Model, Options: q.Options},
+		note: a.Log.With("response", n.ID, "model", n.Model), log: s.flusher.open(n.ID), wait: &atomic.Pointer[Wait]{}, known: make(chan struct{})}
+	r.history = func() ([]store.Message, error) {
+		isNew := q.ConversationID == "" && q.PreviousID == ""
+		if (!isNew || q.Key != "") && !r.isKept() {
+			return nil, errNotKept
+		}
+		if isNew {
+			return asMessages(q.Input), nil
+		}
+		return a.read(r)
 	}
-	reply.wait.Store(&Wait{})
-	reply.ctx, reply.cancel = context.WithCancelCause(s.ctx)
-	a.mu.Lock()
-	a.replies[r.ID] = reply
-	a.mu.Unlock()
-	if a.Titles && r.Titled && r.Listed && r.Model != llm.OfflineModel {
-		a.titles.untitled(r.ConversationID, title(q.Input))
+	r.out = func(ctx context.Context, rows ...store.Delta) error {
+		if !r.isKept() {
+			return errNotKept
+		}
+		return r.log.add(ctx, rows...)
 	}
-	a.titles.begin(r.ConversationID)
+	r.wait.Store(&Wait{})
+	r.ctx, r.cancel = context.WithCancelCause(s.ctx)
 	go func() {
 		defer s.work.Done()
-		a.write(reply)
+		a.write(r)
 	}()
+	return r
+}
+
+// kept goes on with a reply whose question is in the record.
+func (a *Advisor) kept(r *reply, as store.Response) {
+	r.Response, r.log.conversationID = as, as.ConversationID
+	a.mu.Lock()
+	a.replies[r.ID] = r
+	a.mu.Unlock()
+	if a.Titles && r.Titled && r.Listed && r.Model != llm.OfflineModel {
+		a.titles.untitled(r.ConversationID, title(r.question.Input))
+	}
+	a.titles.begin(r.ConversationID)
+	close(r.known)
 }
 
 // start keeps a question. When the connection broke it cannot know whether it is kept, and asks again with the same id. If it

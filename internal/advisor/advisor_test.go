@@ -123,6 +123,39 @@ func kept(t *testing.T, record testrecord.Record, r store.Response) string {
 	return text
 }
 
+// A model may have begun before its question is in the record; nothing of it is written before.
+func TestWhatAModelSaysWaitsForItsQuestion(t *testing.T) {
+	testrecord.Each(t, func(t *testing.T, r testrecord.Record) {
+		gate := llmtest.NewGate()
+		model := llmtest.New("m")
+		model.Script(llmtest.Step{Gate: gate, Text: "at once"})
+		var isKept atomic.Bool
+		record := &troubled{Record: r, start: func(ctx context.Context, n store.NewResponse) (store.Response, error) {
+			<-gate.Reached()
+			gate.Open()
+			response, err := r.StartResponse(ctx, n)
+			isKept.Store(true)
+			return response, err
+		}, appendDeltas: func(ctx context.Context, f store.Fence, rows []store.Delta) error {
+			if !isKept.Load() {
+				t.Error("rows are written before the question is kept")
+			}
+			return r.AppendDeltas(ctx, f, rows)
+		}, finish: func(ctx context.Context, f store.Finish) (store.Response, []store.Delta, error) {
+			if !isKept.Load() {
+				t.Error("the reply is ended before the question is kept")
+			}
+			return r.FinishResponse(ctx, f)
+		}}
+		a := start(t, record, model, store.NewID())
+		reply := ask(t, a, "q")
+		shown, end := follow(t, a, reply.ID)
+		if shown != "at once" || end.Status != store.ResponseCompleted || kept(t, r, reply) != shown {
+			t.Errorf("shown is %q, %s", shown, end.Status)
+		}
+	})
+}
+
 func TestADatabaseThatIsAwayIsWaitedForAndNothingIsLostOrDoubled(t *testing.T) {
 	testrecord.Each(t, func(t *testing.T, r testrecord.Record) {
 		var calls atomic.Int32

@@ -71,9 +71,9 @@ func newFlusher(record Record, fence store.Fence, log *slog.Logger, fenced, comm
 	return &flusher{record: record, fence: fence, log: log, fenced: fenced, commit: commit, wake: make(chan struct{}, 1)}
 }
 
-// open starts the log of a reply.
-func (f *flusher) open(r store.Response) *replyLog {
-	return &replyLog{f: f, responseID: r.ID, conversationID: r.ConversationID, changed: make(chan struct{})}
+// open starts the log of a reply; in which conversation it is, is to be set before anything is added.
+func (f *flusher) open(responseID string) *replyLog {
+	return &replyLog{f: f, responseID: responseID, changed: make(chan struct{})}
 }
 
 // committedAfter reports whether more than the first n rows are committed.

@@ -50,7 +50,7 @@ func crowdOf(t *testing.T, n, words int, pause time.Duration) (record *slowRecor
 	var group sync.WaitGroup
 	for i := range n {
 		group.Go(func() {
-			log := f.open(store.Response{ID: fmt.Sprint(i)})
+			log := f.open(fmt.Sprint(i))
 			said := func(w int) time.Time {
 				at := begun.Add(time.Duration(w+1) * pause)
 				if i == n-1 && w >= words/2 {
@@ -117,7 +117,7 @@ func TestInACrowdAModelIsReadOnceAFlush(t *testing.T) {
 func TestAPacedReplyCanBeStopped(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		f := &flusher{wake: make(chan struct{}, 1), turn: &turn{begin: make(chan struct{}), end: make(chan struct{})}}
-		log := f.open(store.Response{ID: "r"})
+		log := f.open("r")
 		log.fast = true
 		if err := log.add(t.Context(), store.Delta{Kind: store.DeltaText, Text: "word"}); err != nil {
 			t.Fatal(err)
@@ -152,7 +152,7 @@ func TestTheEndTakesWhatIsNotUnderWay(t *testing.T) {
 			ctx, stop := context.WithCancel(t.Context())
 			defer stop()
 			go f.run(ctx)
-			log := f.open(store.Response{ID: "r"})
+			log := f.open("r")
 			for _, text := range []string{"sent", " and", " not sent"} {
 				if err := log.add(ctx, store.Delta{Kind: store.DeltaText, Text: text}); err != nil {
 					t.Fatal(err)

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"strings"
 	"sync/atomic"
 	"time"
@@ -15,21 +16,32 @@ import (
 
 // reply is a reply that this process writes.
 type reply struct {
-	store.Response
+	store.Response               // set once it is known that the question is in the record
+	known          chan struct{} // closed when it is known whether it is
+
 	session  *session
 	question Question
 	provider llm.Provider
-	history  func() ([]store.Message, error) // what it answers, the question last
-	log      *replyLog                       // nil for one that is not kept
-	out      output
+	request  llm.Request                                          // without messages
+	history  func() ([]store.Message, error)                      // what it answers, the question last
+	out      func(ctx context.Context, rows ...store.Delta) error // takes the rows
+	note     *slog.Logger
+	log      *replyLog             // nil for one that is not kept
 	wait     *atomic.Pointer[Wait] // nil for one that is not kept
 	ctx      context.Context
 	cancel   context.CancelCauseFunc
 }
 
-// output is where the rows of a reply go.
-type output interface {
-	add(ctx context.Context, rows ...store.Delta) error
+// isKept waits until it is known whether the question is in the record, and says so.
+func (r *reply) isKept() bool {
+	<-r.known
+	return r.ID != ""
+}
+
+// drop ends a reply whose question is not in the record.
+func (r *reply) drop() {
+	r.cancel(errNotKept)
+	close(r.known)
 }
 
 // finishTimeout is for one try of the end of a reply. It is tried again, but not for long once the server is stopping: what is
@@ -40,15 +52,18 @@ const finishTimeout = 4 * time.Second
 func (a *Advisor) write(r *reply) {
 	defer r.cancel(nil)
 	end := a.generate(r)
+	if !r.isKept() {
+		return
+	}
 	end.Fence, end.ConversationID, end.ResponseID = r.session.fence, r.ConversationID, r.ID
-	rows, err := a.rest(r)
+	rows, err := r.rest()
 	var kept bool
 	var as *Step
 	switch {
 	case err == errUnknown:
-		a.Log.Warn("a reply is left for the next start to settle", "response", r.ID, "error", err)
+		r.note.Warn("a reply is left for the next start to settle", "error", err)
 	case err != nil:
-		as, kept = a.finish(r, a.without(r, end, err))
+		as, kept = a.finish(r, r.without(end, err))
 	default:
 		end.Deltas = rows
 		as, kept = a.finish(r, end)
@@ -69,7 +84,7 @@ func (a *Advisor) write(r *reply) {
 
 // rest returns the last rows of the reply once nothing of it is on its way to the log, where it would be shown while the end does
 // without it. A session that is over does not wait long: who settles the reply waits for the writes under way.
-func (a *Advisor) rest(r *reply) ([]store.Delta, error) {
+func (r *reply) rest() ([]store.Delta, error) {
 	ctx, cancel := context.WithCancel(context.WithoutCancel(r.ctx))
 	defer cancel()
 	defer context.AfterFunc(r.session.ctx, func() { time.AfterFunc(finishTimeout, cancel) })()
@@ -77,8 +92,8 @@ func (a *Advisor) rest(r *reply) ([]store.Delta, error) {
 }
 
 // without is end when the last rows cannot be kept because of err.
-func (a *Advisor) without(r *reply, end store.Finish, err error) store.Finish {
-	stopped := a.stopped(r, err)
+func (r *reply) without(end store.Finish, err error) store.Finish {
+	stopped := r.stopped(err)
 	end.Status, end.IncompleteReason, end.Error, end.Deltas = stopped.Status, stopped.IncompleteReason, stopped.Error, nil
 	return end
 }
@@ -100,13 +115,13 @@ func (a *Advisor) finish(r *reply, end store.Finish) (*Step, bool) {
 		case errors.Is(err, store.ErrFenced): // who has taken it over ends it
 			return nil, false
 		case store.Permanent(err) && len(end.Deltas) > 0:
-			end = a.without(r, end, err)
+			end = r.without(end, err)
 			continue
 		case store.Permanent(err):
-			a.Log.Error("a reply cannot be ended", "response", r.ID, "error", err)
+			r.note.Error("a reply cannot be ended", "error", err)
 			return nil, false
 		}
-		a.Log.Warn("the end of a reply waits for the database", "response", r.ID, "error", err)
+		r.note.Warn("the end of a reply waits for the database", "error", err)
 		// A server that is stopping leaves the rest to the next start.
 		if r.session.ctx.Err() != nil && pause.next >= time.Second || !pause.wait(ctx) {
 			return nil, false
@@ -119,12 +134,12 @@ func (a *Advisor) finish(r *reply, end store.Finish) (*Step, bool) {
 func (a *Advisor) generate(r *reply) store.Finish {
 	request, turns, err := a.request(r)
 	if err != nil {
-		return a.stopped(r, err)
+		return r.stopped(err)
 	}
-	said := newComposer(func(rows ...store.Delta) error { return r.out.add(r.ctx, rows...) })
+	said := newComposer(func(rows ...store.Delta) error { return r.out(r.ctx, rows...) })
 	said.most = r.question.MaxToolCalls
 	end := store.Finish{Status: store.ResponseCompleted}
-	stopped := func(err error) store.Finish { return a.without(r, end, err) }
+	stopped := func(err error) store.Finish { return r.without(end, err) }
 	if err := said.resume(r.question.beginning); err != nil {
 		return stopped(err)
 	}
@@ -184,16 +199,19 @@ func tooLong(err error) bool {
 }
 
 // stopped is the end of a reply that could not be finished because of err.
-func (a *Advisor) stopped(r *reply, err error) store.Finish {
+func (r *reply) stopped(err error) store.Finish {
 	if r.ctx.Err() != nil {
 		cause := context.Cause(r.ctx)
-		a.Log.Info("a reply was interrupted", "response", r.ID, "cause", cause)
+		if cause == errNotKept {
+			return store.Finish{}
+		}
+		r.note.Info("a reply was interrupted", "cause", cause)
 		if cause == errCancelled {
 			return store.Finish{Status: store.ResponseCancelled}
 		}
 		return store.Finish{Status: store.ResponseIncomplete, IncompleteReason: ReasonInterrupted}
 	}
-	a.Log.Warn("a reply failed", "response", r.ID, "model", r.Model, "error", err)
+	r.note.Warn("a reply failed", "error", err)
 	failure := &store.ResponseError{Code: "server_error", Message: "The reply could not be written: " + err.Error()}
 	var model *llm.Error
 	if errors.As(err, &model) {
@@ -209,7 +227,7 @@ func (a *Advisor) stopped(r *reply, err error) store.Finish {
 // instructions.
 func (a *Advisor) request(r *reply) (llm.Request, *dialogue, error) {
 	q := r.question
-	request := llm.Request{Model: r.Model, Options: q.Options}
+	request := r.request
 	if r.log != nil {
 		request.Pace = func() { r.log.pace(r.ctx) }
 	}
@@ -239,7 +257,7 @@ func (a *Advisor) read(r *reply) ([]store.Message, error) {
 		if !store.Unknown(err) {
 			return messages, err
 		}
-		a.Log.Warn("a reply waits for the database", "response", r.ID, "error", err)
+		r.note.Warn("a reply waits for the database", "error", err)
 		if !pause.wait(r.ctx) {
 			return nil, err
 		}

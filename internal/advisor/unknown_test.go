@@ -135,3 +135,7 @@ func (l *listener) Handle(ctx context.Context, r slog.Record) error {
 	}
 	return l.Handler.Handle(ctx, r)
 }
+
+func (l *listener) WithAttrs(attrs []slog.Attr) slog.Handler {
+	return &listener{l.Handler.WithAttrs(attrs), l.message, l.heard}
+}

@@ -7,6 +7,7 @@ import (
 	"math"
 	"time"
 
+	"git.georgsen.dk/hwlab/internal/llm"
 	"git.georgsen.dk/hwlab/internal/store"
 )
 
@@ -41,7 +42,8 @@ func (a *Advisor) Answer(ctx context.Context, q Question) iter.Seq2[Step, error]
 		defer s.work.Done()
 
 		out := &unstored{responseID: store.NewID(), rows: make(chan []store.Delta)}
-		r := &reply{session: s, question: q, provider: provider, out: out,
+		r := &reply{session: s, question: q, provider: provider, out: out.add, request: llm.Request{Model: model, Options: q.Options},
+			note:    a.Log.With("response", out.responseID, "model", model),
 			history: func() ([]store.Message, error) { return history, nil },
 			Response: store.Response{ID: out.responseID, ConversationID: q.ConversationID, Listed: q.ConversationID != "", PreviousID: q.PreviousID,
 				Status: store.ResponseInProgress, Model: model, Request: q.Request, CreatedAt: time.Now()}}
