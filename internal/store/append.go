@@ -218,7 +218,7 @@ func (s *Store) appendMany(ctx context.Context, calls []*appendCall) error {
 		ids, roles = append(ids, c.ids...), append(roles, c.roles...)
 		contents, items = append(contents, c.contents...), append(items, c.items...)
 	}
-	rows, err := s.pool.Query(ctx, appendManySQL, conversations, counts, ids, of, places, roles, contents, items, expects)
+	rows, err := s.pool.Query(ctx, appendManySQL, newUUIDs(conversations), counts, newUUIDs(ids), newUUIDs(of), places, roles, contents, items, expects)
 	if err != nil {
 		return Wrap("append", err)
 	}

@@ -484,9 +484,9 @@ func (w *restorer) abandon(ctx context.Context, tx pgx.Tx) error {
 
 // remove takes back what was written of conversations.
 func (w *restorer) remove(ctx context.Context, tx pgx.Tx, ids []string) error {
-	_, err := tx.Exec(ctx, `DELETE FROM search_queue WHERE message_id IN (SELECT id FROM messages WHERE conversation_id = ANY($1::uuid[]))`, ids)
+	_, err := tx.Exec(ctx, `DELETE FROM search_queue WHERE message_id IN (SELECT id FROM messages WHERE conversation_id = ANY($1::uuid[]))`, newUUIDs(ids))
 	if err == nil {
-		_, err = tx.Exec(ctx, `DELETE FROM conversations WHERE id = ANY($1::uuid[])`, ids)
+		_, err = tx.Exec(ctx, `DELETE FROM conversations WHERE id = ANY($1::uuid[])`, newUUIDs(ids))
 	}
 	return err
 }
@@ -540,7 +540,7 @@ func find(ctx context.Context, tx pgx.Tx, clashes map[string]Clash, rows []resto
 	for i, r := range rows {
 		ids[i] = r.id()
 	}
-	found, err := tx.Query(ctx, query, ids)
+	found, err := tx.Query(ctx, query, newUUIDs(ids))
 	if err != nil {
 		return err
 	}
@@ -571,7 +571,7 @@ func (w *restorer) leaveThere(ctx context.Context, tx pgx.Tx) error {
 		for i, c := range w.conversations {
 			ids[i] = c.conversation
 		}
-		rows, _ := tx.Query(ctx, `SELECT id::text FROM conversations WHERE id = ANY($1::uuid[])`, ids)
+		rows, _ := tx.Query(ctx, `SELECT id::text FROM conversations WHERE id = ANY($1::uuid[])`, newUUIDs(ids))
 		there, err := pgx.CollectRows(rows, pgx.RowTo[string])
 		if err != nil {
 			return err

@@ -229,7 +229,7 @@ func createConversation(ctx context.Context, db interface {
 			INSERT INTO messages (id, conversation_id, seq, role, content, item)
 			SELECT u.id, $1::uuid, u.n, u.role, u.content, u.item::json
 			  FROM unnest($6::uuid[], $7::text[], $8::text[], $9::text[]) WITH ORDINALITY u(id, role, content, item, n)`,
-			id, c.Model, c.Title, metadata, !c.Unlisted, in.ids, in.roles, in.contents, in.items)
+			id, c.Model, c.Title, metadata, !c.Unlisted, newUUIDs(in.ids), in.roles, in.contents, in.items)
 	}
 	return err
 }
@@ -738,6 +738,18 @@ type uuids = pgtype.FlatArray[pgtype.UUID]
 func newUUID(id string) pgtype.UUID {
 	u, err := uuid.Parse(id)
 	return pgtype.UUID{Bytes: u, Valid: err == nil}
+}
+
+// newUUIDs are ids as an argument; nil is NULL.
+func newUUIDs(ids []string) uuids {
+	if ids == nil {
+		return nil
+	}
+	list := make(uuids, len(ids))
+	for i, id := range ids {
+		list[i] = newUUID(id)
+	}
+	return list
 }
 
 // NewID returns a new id: a UUIDv7, which sorts by the time it was made.

@@ -83,7 +83,7 @@ func (q *queuedTexts) read(ctx context.Context, tx pgx.Tx, known []queuedText, n
 		}
 	}
 	rows, err = tx.Query(ctx, `SELECT q.id, m.id, m.created_at, m.content FROM unnest($1::bigint[]) u(id) JOIN search_queue q USING (id)
-		JOIN messages m ON m.id = q.message_id WHERE m.status <> 'deleted'`, slices.Collect(maps.Keys(unknown)))
+		JOIN messages m ON m.id = q.message_id JOIN conversations c ON c.id = m.conversation_id AND c.listed WHERE m.status <> 'deleted'`, slices.Collect(maps.Keys(unknown)))
 	if err != nil {
 		return nil, err
 	}

@@ -260,7 +260,7 @@ func start(ctx context.Context, tx pgx.Tx, n NewResponse, r *Response) error {
 			INSERT INTO messages (id, conversation_id, seq, role, content, item, parent_id)
 			SELECT u.id, $1::uuid, $2::bigint + u.n, u.role, u.content, u.item::json, CASE WHEN u.n = 1 THEN nullif($7::text, '')::uuid END
 			  FROM unnest($3::uuid[], $4::text[], $5::text[], $6::text[]) WITH ORDINALITY u(id, role, content, item, n)`,
-			r.ConversationID, head, in.ids, in.roles, in.contents, in.items, parent)
+			r.ConversationID, head, newUUIDs(in.ids), in.roles, in.contents, in.items, parent)
 		if err != nil {
 			return err
 		}

@@ -166,6 +166,7 @@ type finding struct {
 	want  int  // how many hits
 	best  bool // with scores
 	found []Text
+	seen  int   // how many texts were looked at
 	at    Place // how far everything has been looked at
 	all   bool  // there is nothing after it
 }
@@ -216,6 +217,7 @@ func (s *finding) find() error {
 
 // look keeps a text if it is a hit.
 func (s *finding) look(t Text) {
+	s.seen++
 	if !s.match.Match(t.Content) {
 		return
 	}
@@ -231,8 +233,9 @@ func (s *finding) look(t Text) {
 
 // read looks at texts, in steps, until there are enough hits. Fewer than limit are the last.
 func (s *finding) read(texts []Text, limit int) error {
-	for n, rest := max(2*s.want, 64), texts; len(rest) > 0; n *= 2 {
-		step := rest[:min(len(rest), n, 1000)]
+	for rest := texts; len(rest) > 0; {
+		n := s.seen * (s.want - len(s.found)) / max(len(s.found), 1) // will do if hits are as frequent as until now
+		step := rest[:min(len(rest), max(n, 2*s.want, 64), max(4*s.seen, 64), 1000)]
 		if err := s.in.Read(step, s.look); err != nil {
 			return err
 		}
@@ -395,21 +398,35 @@ type finder struct {
 	q      SearchQuery
 	queued *queuedTexts
 	dense  float64 // how many finds a second there were in the last period that was asked for; 0: none was
+
+	queries, groups []string // what the index was asked; none before that
 }
 
-// textColumns are of the rows that found has the ids of, with those of conversations by their titles.
-const textColumns = ` FROM found f JOIN LATERAL (
-		SELECT id, conversation_id, role, content, created_at, response_id FROM messages WHERE NOT f.title AND id = f.id AND status <> 'deleted'
+// What is in the index, or waits for it, is of listed conversations, which they are from the beginning; so to read a text nothing else
+// is read, unless the query wants it.
+const (
+	readTexts = `SELECT m.id, false, m.created_at, m.content FROM unnest($1::uuid[]) u(id) JOIN messages m ON m.id = u.id WHERE m.status <> 'deleted'
 		UNION ALL
-		SELECT id, id, '', title, started_at, NULL FROM conversations WHERE f.title AND id = f.id AND title <> ''
-	) t ON true
-	JOIN conversations c ON c.id = t.conversation_id AND c.listed AND ($1::bool IS NULL OR c.archived = $1::bool)
-	LEFT JOIN responses r ON r.id = t.response_id
-	WHERE ($2::text = '' OR t.role = $2::text) AND ($3::text = '' OR r.model = $3::text)`
+		SELECT c.id, true, c.started_at, c.title FROM unnest($2::uuid[]) u(id) JOIN conversations c ON c.id = u.id WHERE c.title <> ''`
+	readFiltered = `SELECT m.id, false, m.created_at, m.content FROM unnest($1::uuid[]) u(id) JOIN messages m ON m.id = u.id
+		  JOIN conversations c ON c.id = m.conversation_id AND ($3::bool IS NULL OR c.archived = $3::bool)
+		  LEFT JOIN responses r ON r.id = m.response_id
+		 WHERE m.status <> 'deleted' AND ($4::text = '' OR m.role = $4::text) AND ($5::text = '' OR r.model = $5::text)
+		UNION ALL
+		SELECT c.id, true, c.started_at, c.title FROM unnest($2::uuid[]) u(id) JOIN conversations c ON c.id = u.id
+		 WHERE c.title <> '' AND ($3::bool IS NULL OR c.archived = $3::bool) AND $4::text = '' AND $5::text = ''`
+)
 
-// texts calls f with the rows of a statement: id, whether it is a title, time and content.
-func (in finder) texts(f func(Text), sql string, args ...any) error {
-	rows, err := in.tx.Query(in.ctx, sql, append([]any{in.q.Archived, in.q.Role, in.q.Model}, args...)...)
+func (in finder) Read(texts []Text, f func(Text)) error {
+	if len(texts) == 0 {
+		return nil
+	}
+	messages, titles := split(texts)
+	sql, args := readTexts, []any{messages, titles}
+	if in.q.Archived != nil || in.q.Role != "" || in.q.Model != "" {
+		sql, args = readFiltered, append(args, in.q.Archived, in.q.Role, in.q.Model)
+	}
+	rows, err := in.tx.Query(in.ctx, sql, args...)
 	if err != nil {
 		return err
 	}
@@ -421,6 +438,18 @@ func (in finder) texts(f func(Text), sql string, args ...any) error {
 	return err
 }
 
+// split are the ids of texts.
+func split(texts []Text) (messages, titles uuids) {
+	for _, t := range texts {
+		if t.Title {
+			titles = append(titles, newUUID(t.ID))
+		} else {
+			messages = append(messages, newUUID(t.ID))
+		}
+	}
+	return messages, titles
+}
+
 func (in finder) Queued(want int, f func(Text)) error {
 	after, err := in.q.Start()
 	if err != nil {
@@ -430,7 +459,7 @@ func (in finder) Queued(want int, f func(Text)) error {
 	if err != nil {
 		return err
 	}
-	titles, err := in.places(`SELECT id, true, started_at, '' FROM search_titles t JOIN conversations c ON c.id = t.conversation_id LIMIT $1::int`, searchQueued)
+	titles, err := in.places(`SELECT id, true, started_at, '' FROM search_titles t JOIN conversations c ON c.id = t.conversation_id AND c.listed LIMIT $1::int`, searchQueued)
 	if err != nil {
 		return err
 	}
@@ -456,22 +485,6 @@ func (in finder) Queued(want int, f func(Text)) error {
 	return in.Read(step, late)
 }
 
-func (in finder) Read(texts []Text, f func(Text)) error {
-	if len(texts) == 0 {
-		return nil
-	}
-	ids, titles := split(texts)
-	return in.texts(f, `WITH found AS (SELECT id, title FROM unnest($4::uuid[], $5::bool[]) u(id, title))
-		SELECT f.id, f.title, t.created_at, t.content`+textColumns, ids, titles)
-}
-
-func split(texts []Text) (ids []string, titles []bool) {
-	for _, t := range texts {
-		ids, titles = append(ids, t.ID), append(titles, t.Title)
-	}
-	return ids, titles
-}
-
 func (in finder) Newest(after Place, limit int) ([]Text, error) {
 	return in.places(`SELECT message_id, message_id = conversation_id, created_at, '' FROM search_index
 		WHERE chunk = 0 AND (created_at, message_id) < ($1::timestamptz, $2::uuid) AND created_at >= $3::timestamptz
@@ -495,19 +508,20 @@ func scanPlace(row pgx.CollectableRow) (t Text, err error) {
 // periods of a text, too. The next period is longer as long as little is found, and one in which too much is found is asked for in
 // parts. The words of a very long text stand in several rows; such texts are looked through one by one.
 func (in *finder) Asked(pieces []Piece, after Place, limit int) (list []Text, ok bool, err error) {
-	var old bool // rows without pairs
-	if err := in.tx.QueryRow(in.ctx, `SELECT EXISTS (SELECT FROM search_index WHERE chunk = 0 AND version < 2)`).Scan(&old); err != nil {
-		return nil, false, err
-	}
-	if !old {
-		pieces = NewMatcher(in.q.Text).Paired()
-	}
-	queries, groups, err := in.queries(pieces)
-	if err != nil || groups == nil {
-		return nil, false, err
+	if in.groups == nil {
+		var old bool // rows without pairs
+		if err := in.tx.QueryRow(in.ctx, `SELECT EXISTS (SELECT FROM search_index WHERE chunk = 0 AND version < 2)`).Scan(&old); err != nil {
+			return nil, false, err
+		}
+		if !old {
+			pieces = NewMatcher(in.q.Text).Paired()
+		}
+		if in.queries, in.groups, err = in.ask(pieces); err != nil || in.groups == nil {
+			return nil, false, err
+		}
 	}
 	longest, end := maxLevel, hoursOf(after.At)+1
-	for len(queries) > 0 {
+	for len(in.queries) > 0 {
 		// So long that it has as many as are wanted, and twice that to be sure, if there are as many as in the last.
 		level := 0
 		for n := 16 * hours * in.dense; in.dense > 0 && level < longest && n <= float64(4*(limit-len(list))); n *= 8 {
@@ -519,7 +533,7 @@ func (in *finder) Asked(pieces []Piece, after Place, limit int) (list []Text, ok
 			most = math.MaxInt32 - 1 // there is no shorter one
 		}
 		since, until := latestOf(time.Unix(from*hours, 0), in.q.After), time.Unix(end*hours, 0)
-		found, err := in.asked(queries, groups, within, after, since, until, limit-len(list), most)
+		found, err := in.asked(within, after, since, until, limit-len(list), most)
 		if err != nil {
 			return nil, false, err
 		}
@@ -579,7 +593,7 @@ func latestOf(a, b time.Time) time.Time {
 }
 
 // asked are the newest finds of a period or, if there are more than most, one text of [zeroID].
-func (in finder) asked(queries, groups []string, period string, after Place, since, until time.Time, limit, most int) ([]Text, error) {
+func (in finder) asked(period string, after Place, since, until time.Time, limit, most int) ([]Text, error) {
 	const plan = `SELECT set_config('enable_indexscan', $1::text, true), set_config('plan_cache_mode', $2::text, true)`
 	var ask pgx.Batch
 	ask.Queue(plan, "off", "force_generic_plan")
@@ -601,7 +615,7 @@ func (in finder) asked(queries, groups []string, period string, after Place, sin
 			 GROUP BY message_id, conversation_id, created_at
 			HAVING (SELECT bool_and(EXISTS (SELECT FROM search_index j WHERE j.message_id = i.message_id AND j.conversation_id = i.conversation_id
 			                                   AND j.words @@ w::tsquery)) FROM unnest($2::text[]) w)
-		) found ORDER BY at DESC, id DESC LIMIT $7::int)`, queries, groups, period, after.At, after.ID, since, limit, most, zeroID, until)
+		) found ORDER BY at DESC, id DESC LIMIT $7::int)`, in.queries, in.groups, period, after.At, after.ID, since, limit, most, zeroID, until)
 	ask.Queue(plan, "on", "auto")
 	answers := in.tx.SendBatch(in.ctx, &ask)
 	defer answers.Close()
@@ -616,10 +630,10 @@ func (in finder) asked(queries, groups []string, period string, after Place, sin
 	return list, errors.Join(err, answers.Close())
 }
 
-// queries are what to ask the index for, each by itself, to find all that may hold pieces: none where nothing can. groups are
+// ask returns what to ask the index for, each by itself, to find all that may hold pieces: none where nothing can. groups are
 // the parts of that, each of which must be in what is found; nil where the index cannot say. Where a piece is within many words each
 // of those is asked for by itself: the index takes one question with many words ten times as long.
-func (in finder) queries(pieces []Piece) (queries, groups []string, err error) {
+func (in finder) ask(pieces []Piece) (queries, groups []string, err error) {
 	const most = 2000
 	var sets [][]string
 	for _, ends := range []bool{false, true} { // what follows the end of a word says more
@@ -708,13 +722,14 @@ func (in finder) alternatives(p Piece) ([]string, bool, error) {
 }
 
 func (in finder) Hits(texts []Text) ([]Hit, error) {
-	ids, titles := split(texts)
-	rows, err := in.tx.Query(in.ctx, `SELECT m.*, c.title, coalesce(r.model, '') FROM unnest($1::uuid[], $2::bool[]) f(id, title)
-		  JOIN LATERAL (SELECT `+messageColumns+` FROM messages WHERE NOT f.title AND id = f.id
+	messages, titles := split(texts)
+	rows, err := in.tx.Query(in.ctx, `SELECT m.*, c.title, coalesce(r.model, '') FROM (
+			SELECT `+messageColumns+` FROM unnest($1::uuid[]) u(u) JOIN messages ON id = u
 			UNION ALL
-			SELECT NULL, id, '', '', started_at, 0, 0, NULL, '', NULL, NULL FROM conversations WHERE f.title AND id = f.id) m ON true
-		  JOIN conversations c ON c.id = m.conversation_id
-		  LEFT JOIN responses r ON r.id = m.response_id`, ids, titles)
+			SELECT NULL, id, '', '', started_at, 0, 0, NULL, '', NULL, NULL FROM unnest($2::uuid[]) u(u) JOIN conversations ON id = u
+		  ) m
+		  JOIN conversations c ON c.id = m.conversation_id AND c.listed
+		  LEFT JOIN responses r ON r.id = m.response_id`, messages, titles)
 	if err != nil {
 		return nil, err
 	}
@@ -740,7 +755,7 @@ func unindex(ctx context.Context, tx pgx.Tx, conversationID string, messageIDs [
 	rows, err := tx.Query(ctx, `WITH gone AS (
 			DELETE FROM search_index WHERE conversation_id = $1::uuid AND ($2::uuid[] IS NULL OR message_id = ANY($2::uuid[])) RETURNING words
 		)
-		SELECT DISTINCT w FROM gone, unnest(tsvector_to_array(words)) w`, conversationID, messageIDs)
+		SELECT DISTINCT w FROM gone, unnest(tsvector_to_array(words)) w`, conversationID, newUUIDs(messageIDs))
 	if err != nil {
 		return err
 	}
@@ -845,7 +860,7 @@ func (s *Store) indexTitles(ctx context.Context, limit int) (taken int, err erro
 			}
 		}
 		taken, err = indexRows(ctx, tx, `WITH taken AS (DELETE FROM search_titles WHERE conversation_id = ANY($1::uuid[]) RETURNING conversation_id)
-			SELECT t.conversation_id::text, t.conversation_id::text, c.started_at, coalesce(c.title, '') FROM taken t LEFT JOIN conversations c ON c.id = t.conversation_id AND c.listed`, ids)
+			SELECT t.conversation_id::text, t.conversation_id::text, c.started_at, coalesce(c.title, '') FROM taken t LEFT JOIN conversations c ON c.id = t.conversation_id AND c.listed`, newUUIDs(ids))
 		return err
 	})
 	return taken, err
@@ -889,7 +904,7 @@ func indexRows(ctx context.Context, tx pgx.Tx, sql string, args ...any) (int, er
 	_, err = tx.Exec(ctx, `INSERT INTO search_index (conversation_id, message_id, chunk, created_at, version, words)
 		SELECT u.conversation_id, u.message_id, u.chunk, u.at, 2, array_to_tsvector(string_to_array(u.words, ' '))
 		  FROM unnest($1::uuid[], $2::uuid[], $3::int[], $4::timestamptz[], $5::text[]) u(conversation_id, message_id, chunk, at, words)
-		ON CONFLICT DO NOTHING`, conversations, messages, chunks, times, wordLists)
+		ON CONFLICT DO NOTHING`, newUUIDs(conversations), newUUIDs(messages), chunks, times, wordLists)
 	if err == nil {
 		_, err = tx.Exec(ctx, `SELECT gin_clean_pending_list('search_words_grams'), gin_clean_pending_list('search_index_words')`)
 	}

@@ -121,7 +121,7 @@ func (s *Store) RequestCancel(ctx context.Context, responseID string) error {
 // were deleted.
 func (s *Store) Unwanted(ctx context.Context, responseIDs []string) (cancelled, gone []string, err error) {
 	rows, err := s.pool.Query(ctx, `SELECT u.id, r.id IS NULL FROM unnest($1::uuid[]) u(id) LEFT JOIN responses r ON r.id = u.id
-		WHERE r.id IS NULL OR r.cancel_requested`, responseIDs)
+		WHERE r.id IS NULL OR r.cancel_requested`, newUUIDs(responseIDs))
 	if err != nil {
 		return nil, nil, Wrap("unwanted", err)
 	}

@@ -30,7 +30,7 @@ const (
 
 // fold takes case, accents and compatibility forms away and makes one space of white space. (The letters of a kana lose
 // their voicing marks: が is か.)
-func fold(text string) string { return string(foldInto(make([]byte, 0, len(text)), text, nil)) }
+func fold(text string) string { return foldEach(text, nil) }
 
 // isFolded says of each byte of a text whether folding leaves it as it is.
 var isFolded = func() (is [256]bool) {
@@ -40,16 +40,18 @@ var isFolded = func() (is [256]bool) {
 	return is
 }()
 
-// foldInto appends text, folded, to b; each, if it is not nil, is told where in text each part of it comes from.
-func foldInto(b []byte, text string, each func(from, length int)) []byte {
+// foldEach returns text, folded; each, if it is not nil, is told where in text each part of it comes from.
+func foldEach(text string, each func(from, length int)) string {
+	var b strings.Builder
+	b.Grow(len(text))
 	for i := 0; i < len(text); {
-		start, length := i, len(b)
+		start, length := i, b.Len()
 		if each == nil {
 			for i < len(text) && isFolded[text[i]] {
 				i++
 			}
 			if i > start {
-				b = append(b, text[start:i]...)
+				b.WriteString(text[start:i])
 				continue
 			}
 		}
@@ -57,51 +59,50 @@ func foldInto(b []byte, text string, each func(from, length int)) []byte {
 			i++
 			switch {
 			case c == ' ' || c >= '\t' && c <= '\r':
-				b = appendSpace(b)
+				writeSpace(&b)
 			case 'A' <= c && c <= 'Z':
-				b = append(b, c+'a'-'A')
+				b.WriteByte(c + 'a' - 'A')
 			default:
-				b = append(b, c)
+				b.WriteByte(c)
 			}
 		} else {
 			r, size := utf8.DecodeRuneInString(text[i:])
 			i += size
-			b = foldRune(b, r, text[start:i])
+			foldRune(&b, r, text[start:i])
 		}
-		if each != nil && len(b) > length {
-			each(start, len(b)-length)
+		if each != nil && b.Len() > length {
+			each(start, b.Len()-length)
 		}
 	}
-	return b
+	return b.String()
 }
 
-func foldRune(b []byte, r rune, text string) []byte {
+func foldRune(b *strings.Builder, r rune, text string) {
 	if r >= 0xAC00 && r <= 0xD7A3 || norm.NFKD.PropertiesString(text).Decomposition() != nil {
 		for _, r := range norm.NFKD.String(text) {
-			b = foldSimple(b, r)
+			foldSimple(b, r)
 		}
-		return b
+		return
 	}
-	return foldSimple(b, r)
+	foldSimple(b, r)
 }
 
-func foldSimple(b []byte, r rune) []byte {
+func foldSimple(b *strings.Builder, r rune) {
 	switch {
 	case unicode.Is(unicode.Mn, r):
-		return b
 	case unicode.IsSpace(r):
-		return appendSpace(b)
+		writeSpace(b)
 	case r == 'ς':
-		r = 'σ'
+		b.WriteRune('σ')
+	default:
+		b.WriteRune(unicode.ToLower(r))
 	}
-	return utf8.AppendRune(b, unicode.ToLower(r))
 }
 
-func appendSpace(b []byte) []byte {
-	if len(b) > 0 && b[len(b)-1] == ' ' {
-		return b
+func writeSpace(b *strings.Builder) {
+	if !strings.HasSuffix(b.String(), " ") {
+		b.WriteByte(' ')
 	}
-	return append(b, ' ')
 }
 
 // inWord reports whether r is part of words; each ideograph and kana is a word of its own.
@@ -451,11 +452,11 @@ func Grams(word string) []string {
 // Marks returns where the terms stand in text, in order and apart from each other.
 func (m Matcher) Marks(text string) []Mark {
 	var from []int // of each byte of the folded text, where in text it comes from
-	folded := string(foldInto(nil, text, func(at, length int) {
+	folded := foldEach(text, func(at, length int) {
 		for range length {
 			from = append(from, at)
 		}
-	}))
+	})
 	var marks []Mark
 	for _, t := range m.terms {
 		for at := t.in(folded, 0); at >= 0; at = t.in(folded, at+len(t.text)) {
@@ -517,7 +518,7 @@ func (m Matcher) first(text string) int {
 		}
 	}
 	at, length := 0, 0
-	foldInto(nil, text, func(from, n int) {
+	foldEach(text, func(from, n int) {
 		if length <= place {
 			at = from
 		}
