@@ -74,10 +74,10 @@ const (
 	chunkBytes = 1 << 20
 )
 
-// readAhead checks what an origin gives while what it gave before is being written. The chunks end with the origin, with an error
+// readAhead checks what an origin gives while what it gave before is being written, a few chunks ahead. They end with the origin, with an error
 // that damages more than a conversation, or with ctx.
 func readAhead(ctx context.Context, from origin) <-chan []step {
-	chunks := make(chan []step)
+	chunks := make(chan []step, 2)
 	go func() {
 		defer close(chunks)
 		var chunk []step

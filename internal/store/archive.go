@@ -393,8 +393,8 @@ type restored struct {
 
 // So much is written at once: little, as more rows are read meanwhile.
 const (
-	restoreRows  = 1000
-	restoreBytes = 1 << 20
+	restoreRows  = 2000
+	restoreBytes = 2 << 20
 )
 
 // restoredColumns are the columns that a restoration writes to each table.
