@@ -369,9 +369,7 @@ func (a *Advisor) Cancel(ctx context.Context, responseID string) error {
 	if err := a.Record.RequestCancel(ctx, responseID); err != nil {
 		return err
 	}
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	if r := a.replies[responseID]; r != nil {
+	if r := a.writes(responseID); r != nil {
 		r.cancel(errCancelled)
 	}
 	return nil
@@ -406,9 +404,7 @@ func (a *Advisor) DeleteResponse(ctx context.Context, responseID string) error {
 	if _, err := a.Record.DeleteResponse(ctx, responseID); err != nil {
 		return err
 	}
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	if r := a.replies[responseID]; r != nil {
+	if r := a.writes(responseID); r != nil {
 		r.cancel(errDeleted)
 	}
 	return nil
@@ -534,21 +530,24 @@ func (a *Advisor) readLog(ctx context.Context, responseID string, from int, isNe
 
 // running returns a reply that is written here, as it began, and false for another.
 func (a *Advisor) running(responseID string) (store.Response, bool) {
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	r := a.replies[responseID]
+	r := a.writes(responseID)
 	if r == nil {
 		return store.Response{}, false
 	}
 	return r.Response, true
 }
 
+// writes returns a reply that is written here, or nil.
+func (a *Advisor) writes(responseID string) *reply {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return a.replies[responseID]
+}
+
 // news says whether there is more of a reply than its first from rows, or it is over, as far as is known without asking the
 // record; ours is false for a reply that is not written here, of which nothing is known.
 func (a *Advisor) news(responseID string, from int) (fresh, ours bool) {
-	a.mu.Lock()
-	r := a.replies[responseID]
-	a.mu.Unlock()
+	r := a.writes(responseID)
 	if r == nil {
 		return false, false
 	}

@@ -40,9 +40,7 @@ func (r *reply) begun() {
 
 // waitsFor returns what a reply waits for, and false where it does not, or is written elsewhere.
 func (a *Advisor) waitsFor(responseID string) (*Wait, bool) {
-	a.mu.Lock()
-	r := a.replies[responseID]
-	a.mu.Unlock()
+	r := a.writes(responseID)
 	if r == nil {
 		return nil, false
 	}
