@@ -250,22 +250,35 @@ func (a *Advisor) Ask(ctx context.Context, q Question) (store.Response, error) {
 	n := store.NewResponse{ID: store.NewID(), Fence: s.fence, ConversationID: q.ConversationID, PreviousID: q.PreviousID,
 		Expect: q.Expect, After: q.After, Input: q.Input, Model: model, Request: q.Request, Title: title(q.Input), Key: q.Key, Fingerprint: q.Fingerprint}
 	begun := a.begin(s, q, provider, n)
-	r, unknown, err := a.start(ctx, s, n)
+	drop := func() { // no model works for what may not be kept
+		if begun != nil {
+			begun.drop()
+		}
+		begun = nil
+	}
+	goOn := func(r store.Response) {
+		if begun == nil {
+			begun = a.begin(s, q, provider, n)
+		}
+		a.kept(begun, r)
+	}
+	r, unknown, err := a.start(ctx, s, n, drop)
 	var repeated *store.RepeatedError
 	switch {
 	case err == nil && !r.Ended():
-		a.kept(begun, r)
+		goOn(r)
+		s.work.Done()
 	case err != nil && unknown: // it may be in the record all the same, and then it is answered
 		err = &UnsureError{err}
 		go func() {
+			defer s.work.Done()
 			if r, kept := a.find(s, n.ID); kept {
-				a.kept(begun, r)
-			} else {
-				begun.drop()
+				goOn(r)
 			}
 		}()
 	default:
-		begun.drop()
+		drop()
+		s.work.Done()
 	}
 	if errors.As(err, &repeated) {
 		if r, _, err = a.Record.ReadLog(ctx, repeated.ResponseID, 0); errors.Is(err, store.ErrNotFound) {
@@ -275,19 +288,19 @@ func (a *Advisor) Ask(ctx context.Context, q Question) (store.Response, error) {
 	return r, err
 }
 
-// begin begins to write a reply whose question is being kept. It is one of the session's work. A model that is asked something new
-// is asked at once; what it says waits until the question is in the record. Before any other is asked there is the conversation to be
-// read, and a question with a key may have been asked before.
+// begin begins to write a reply whose question is being kept; then kept goes on with it, or drop ends it. It is some of the session's
+// work. A model that is asked something new is asked at once; what it says waits until the question is in the record. Before any other
+// is asked there is the conversation to be read, and a question with a key may have been asked before.
 func (a *Advisor) begin(s *session, q Question, provider llm.Provider, n store.NewResponse) *reply {
 	r := &reply{session: s, question: q, provider: provider, request: llm.Request{Model: n.Model, Options: q.Options},
 		note: a.Log.With("response", n.ID, "model", n.Model), log: s.flusher.open(n.ID), wait: &atomic.Pointer[Wait]{}, known: make(chan struct{})}
 	r.history = func() ([]store.Message, error) {
-		isNew := q.ConversationID == "" && q.PreviousID == ""
-		if (!isNew || q.Key != "") && !r.isKept() {
+		isNew := r.question.ConversationID == "" && r.question.PreviousID == ""
+		if (!isNew || r.question.Key != "") && !r.isKept() {
 			return nil, errNotKept
 		}
 		if isNew {
-			return asMessages(q.Input), nil
+			return asMessages(r.question.Input), nil
 		}
 		return a.read(r)
 	}
@@ -299,10 +312,8 @@ func (a *Advisor) begin(s *session, q Question, provider llm.Provider, n store.N
 	}
 	r.wait.Store(&Wait{})
 	r.ctx, r.cancel = context.WithCancelCause(s.ctx)
-	go func() {
-		defer s.work.Done()
-		a.write(r)
-	}()
+	a.titles.begin()
+	s.work.Go(func() { a.write(r) })
 	return r
 }
 
@@ -315,13 +326,13 @@ func (a *Advisor) kept(r *reply, as store.Response) {
 	if a.Titles && r.Titled && r.Listed && r.Model != llm.OfflineModel {
 		a.titles.untitled(r.ConversationID, title(r.question.Input))
 	}
-	a.titles.begin(r.ConversationID)
+	a.titles.goesOn(r.ConversationID)
 	close(r.known)
 }
 
-// start keeps a question. When the connection broke it cannot know whether it is kept, and asks again with the same id. If it
-// still does not know when it gives up, it says so; where the database could not be reached it does.
-func (a *Advisor) start(ctx context.Context, s *session, n store.NewResponse) (r store.Response, unknown bool, err error) {
+// start keeps a question. When the connection broke it cannot know whether it is kept, and asks again with the same id, after it has
+// called troubled. If it still does not know when it gives up, it says so; where the database could not be reached it does.
+func (a *Advisor) start(ctx context.Context, s *session, n store.NewResponse, troubled func()) (r store.Response, unknown bool, err error) {
 	ctx, cancel := context.WithTimeout(ctx, patience)
 	defer cancel()
 	defer context.AfterFunc(s.ctx, cancel)()
@@ -338,6 +349,7 @@ func (a *Advisor) start(ctx context.Context, s *session, n store.NewResponse) (r
 		var connect *store.ConnectError
 		unknown = unknown || !errors.As(err, &connect) || !connect.Unasked
 		a.Log.Warn("a question waits for the database", "error", err)
+		troubled()
 		if !pause.wait(ctx) {
 			return r, unknown, err
 		}

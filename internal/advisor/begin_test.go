@@ -14,15 +14,18 @@ import (
 	"git.georgsen.dk/hwlab/internal/store"
 )
 
-// refusing keeps no question. When it says so, all that was to happen meanwhile has happened.
+// refusing is away when it is first asked, and then keeps no question. When it answers, all that was to happen until then has happened.
 type refusing struct {
 	Record
-	meanwhile func()
+	tries []func()
 }
 
-func (r refusing) StartResponse(context.Context, store.NewResponse) (store.Response, error) {
+func (r *refusing) StartResponse(context.Context, store.NewResponse) (store.Response, error) {
 	synctest.Wait()
-	r.meanwhile()
+	r.tries[0]()
+	if r.tries = r.tries[1:]; len(r.tries) > 0 {
+		return store.Response{}, errors.New("connection refused")
+	}
 	return store.Response{}, store.ErrNotFound
 }
 
@@ -43,8 +46,8 @@ func (q *quiet) Stream(ctx context.Context, _ llm.Request) iter.Seq2[llm.Delta, 
 	}
 }
 
-// A model that is asked something new is asked while the question is being kept, and left alone when it is not. What follows
-// something, or may have been asked before, is in the record first.
+// A model that is asked something new is asked while the question is being kept, and left alone when the database is away. What
+// follows something, or may have been asked before, is in the record first.
 func TestWhenAModelIsAsked(t *testing.T) {
 	for name, test := range map[string]struct {
 		q     Question
@@ -60,11 +63,15 @@ func TestWhenAModelIsAsked(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				var model quiet
 				var said strings.Builder
-				record := refusing{meanwhile: func() {
+				record := &refusing{tries: []func(){func() {
 					if model.asked != test.asked || model.stopped > 0 {
 						t.Errorf("the model was asked %d times while the question was being kept, and stopped %d times", model.asked, model.stopped)
 					}
-				}}
+				}, func() {
+					if model.asked != test.asked || model.stopped != test.asked {
+						t.Errorf("while the database was away the model was asked %d times and stopped %d times", model.asked, model.stopped)
+					}
+				}}}
 				a := &Advisor{Config: Config{Record: record, Models: &model, Notes: lab.New("", 0), Log: slog.New(slog.NewTextHandler(&said, nil))},
 					replies: map[string]*reply{}, titles: &titles{}}
 				a.session = &session{flusher: &flusher{wake: make(chan struct{}, 1)}}
@@ -77,8 +84,8 @@ func TestWhenAModelIsAsked(t *testing.T) {
 				if model.asked != test.asked || model.stopped != test.asked {
 					t.Errorf("the model was asked %d times and stopped %d times", model.asked, model.stopped)
 				}
-				if said.Len() > 0 || len(a.replies) > 0 || a.titles.writing > 0 {
-					t.Errorf("something is left of it: %d replies, %d of them written, %s", len(a.replies), a.titles.writing, &said)
+				if got := said.String(); len(a.replies) > 0 || a.titles.writing > 0 || strings.Count(got, "\n") != 1 || !strings.Contains(got, "a question waits for the database") {
+					t.Errorf("something is left of it: %d replies, %d of them written, %s", len(a.replies), a.titles.writing, got)
 				}
 			})
 		})

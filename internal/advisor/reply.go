@@ -16,7 +16,7 @@ import (
 
 // reply is a reply that this process writes.
 type reply struct {
-	store.Response               // set once it is known that the question is in the record
+	store.Response               // of one that is kept it is set when it is known that the question is in the record
 	known          chan struct{} // closed when it is known whether it is
 
 	session  *session
@@ -53,6 +53,7 @@ func (a *Advisor) write(r *reply) {
 	defer r.cancel(nil)
 	end := a.generate(r)
 	if !r.isKept() {
+		a.titles.end(nil)
 		return
 	}
 	end.Fence, end.ConversationID, end.ResponseID = r.session.fence, r.ConversationID, r.ID
@@ -75,7 +76,7 @@ func (a *Advisor) write(r *reply) {
 		a.tails.ended(r.ID, as)
 	}
 	if end.Status == store.ResponseCompleted && r.Model != llm.OfflineModel {
-		r.question.Input = nil // it may wait long
+		r.question.Input, r.history = nil, nil // it may wait long
 		a.titles.end(r)
 	} else {
 		a.titles.end(nil)
@@ -200,11 +201,11 @@ func tooLong(err error) bool {
 
 // stopped is the end of a reply that could not be finished because of err.
 func (r *reply) stopped(err error) store.Finish {
+	if r.log != nil && !r.isKept() {
+		return store.Finish{}
+	}
 	if r.ctx.Err() != nil {
 		cause := context.Cause(r.ctx)
-		if cause == errNotKept {
-			return store.Finish{}
-		}
 		r.note.Info("a reply was interrupted", "cause", cause)
 		if cause == errCancelled {
 			return store.Finish{Status: store.ResponseCancelled}

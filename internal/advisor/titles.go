@@ -44,19 +44,23 @@ type titles struct {
 	wake    chan struct{} // holds one token while there may be one to ask about
 }
 
-// begin notes that a reply to a question is going to be written; conversation is "" where it is kept in none.
-func (t *titles) begin(conversation string) {
+// begin notes that a reply is going to be written, and end follows.
+func (t *titles) begin() {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	t.writing++
-	t.leave(conversation)
 	if t.asking != nil {
 		t.stop(errAsked)
-		if t.asking.ConversationID != conversation {
-			t.ready = append(t.ready, t.asking)
-		}
+		t.ready = append(t.ready, t.asking)
 		t.asking = nil
 	}
+}
+
+// goesOn notes that a conversation has a question that is being answered, after which its title can be asked for.
+func (t *titles) goesOn(conversation string) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.leave(conversation)
 }
 
 // leave takes a conversation out of the queue; mu is held.

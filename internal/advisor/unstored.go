@@ -49,7 +49,7 @@ func (a *Advisor) Answer(ctx context.Context, q Question) iter.Seq2[Step, error]
 				Status: store.ResponseInProgress, Model: model, Request: q.Request, CreatedAt: time.Now()}}
 		r.ctx, r.cancel = context.WithCancelCause(ctx)
 		defer context.AfterFunc(s.ctx, func() { r.cancel(context.Cause(s.ctx)) })()
-		a.titles.begin("")
+		a.titles.begin()
 		defer a.titles.end(nil)
 		ended := make(chan store.Finish, 1)
 		go func() { ended <- a.generate(r) }()

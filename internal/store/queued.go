@@ -5,13 +5,14 @@ import (
 	"iter"
 	"maps"
 	"slices"
+	"strings"
 	"sync"
 
 	"github.com/jackc/pgx/v5"
 )
 
 // queuedTexts are the texts that waited to be indexed when last a search was made here, folded: who types searches again and again.
-// They only say which texts a search need not read, so what was erased since or is not listed is not found by them. A text never
+// They only say which texts a search need not read, so what was erased since is not found by them. A text never
 // changes, and one that is erased and comes back, by an import, is queued again: they go by their numbers in the queue.
 type queuedTexts struct {
 	mu    sync.Mutex
@@ -90,7 +91,7 @@ func (q *queuedTexts) read(ctx context.Context, tx pgx.Tx, known []queuedText, n
 	var t queuedText
 	var content string
 	if _, err := pgx.ForEachRow(rows, []any{&t.number, (*uuidText)(&t.ID), &t.At, &content}, func() error {
-		t.folded = fold(content)
+		t.folded = strings.Clone(fold(content)) // without the room that it did not need
 		texts = append(texts, t)
 		return nil
 	}); err != nil {

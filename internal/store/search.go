@@ -166,7 +166,7 @@ type finding struct {
 	want  int  // how many hits
 	best  bool // with scores
 	found []Text
-	seen  int   // how many texts were looked at
+	seen  int   // how many texts were read
 	at    Place // how far everything has been looked at
 	all   bool  // there is nothing after it
 }
@@ -217,7 +217,6 @@ func (s *finding) find() error {
 
 // look keeps a text if it is a hit.
 func (s *finding) look(t Text) {
-	s.seen++
 	if !s.match.Match(t.Content) {
 		return
 	}
@@ -239,7 +238,7 @@ func (s *finding) read(texts []Text, limit int) error {
 		if err := s.in.Read(step, s.look); err != nil {
 			return err
 		}
-		s.at = step[len(step)-1].Place
+		s.seen, s.at = s.seen+len(step), step[len(step)-1].Place
 		if rest = rest[len(step):]; s.full() {
 			s.all = false
 			return nil
@@ -403,7 +402,7 @@ type finder struct {
 }
 
 // What is in the index, or waits for it, is of listed conversations, which they are from the beginning; so to read a text nothing else
-// is read, unless the query wants it.
+// is read, unless the query wants it. What an older version has indexed of others is left out of the hits.
 const (
 	readTexts = `SELECT m.id, false, m.created_at, m.content FROM unnest($1::uuid[]) u(id) JOIN messages m ON m.id = u.id WHERE m.status <> 'deleted'
 		UNION ALL
