@@ -397,6 +397,7 @@ type finder struct {
 	q      SearchQuery
 	queued *queuedTexts
 	dense  float64 // how many finds a second there were in the last period that was asked for; 0: none was
+	none   bool    // there was none in it
 
 	queries, groups []string // what the index was asked; none before that
 }
@@ -526,6 +527,9 @@ func (in *finder) Asked(pieces []Piece, after Place, limit int) (list []Text, ok
 		for n := 16 * hours * in.dense; in.dense > 0 && level < longest && n <= float64(4*(limit-len(list))); n *= 8 {
 			level++
 		}
+		if in.none && level == maxLevel-1 && longest == maxLevel {
+			level = maxLevel // to look through the texts of so long a period takes as long as to look through those of the words
+		}
 		within, from := period(end, level)
 		most := searchAsked
 		if level == 0 {
@@ -541,6 +545,7 @@ func (in *finder) Asked(pieces []Piece, after Place, limit int) (list []Text, ok
 			longest, in.dense = level-1, 1/span // an eighth of it is likely to be little enough, and may well be empty
 			continue
 		}
+		in.none = len(found) == 0
 		if dense := max(float64(len(found)), 0.25) / span; len(list)+len(found) < limit {
 			in.dense = dense
 		} else { // there may be more
