@@ -196,7 +196,7 @@ func (s *finding) find() error {
 			break
 		}
 	}
-	for asked, limit := 0, 4*s.want; ; { // mostly a few are enough
+	for asked, limit := 0, 2*s.want; ; { // mostly a few are enough
 		limit = min(limit, searchAsked-asked)
 		have := s.ready()
 		texts, ok, err := s.in.Asked(pieces, s.at, limit)
@@ -211,7 +211,7 @@ func (s *finding) find() error {
 			return err
 		}
 		have = s.ready() - have
-		limit = max(4*s.want, min(10*limit, 2*limit*(s.want-s.ready())/max(have, 1)))
+		limit = max(4*s.want, min(20*limit, 2*limit*(s.want-s.ready())/max(have, 1)))
 	}
 }
 
@@ -396,8 +396,9 @@ type finder struct {
 	tx     pgx.Tx
 	q      SearchQuery
 	queued *queuedTexts
-	dense  float64 // how many finds a second there were in the last period that was asked for; 0: none was
-	none   bool    // there was none in it
+	level  int     // of the last period that was asked for
+	none   bool    // nothing was found in it
+	dense  float64 // how many finds a second there were in it; 0: none was asked for
 
 	queries, groups []string // what the index was asked; none before that
 }
@@ -522,14 +523,17 @@ func (in *finder) Asked(pieces []Piece, after Place, limit int) (list []Text, ok
 	}
 	longest, end := maxLevel, hoursOf(after.At)+1
 	for len(in.queries) > 0 {
-		// So long that it has as many as are wanted, and twice that to be sure, if there are as many as in the last.
+		// So long that it has as many as are wanted, and twice that to be sure, if there are as many as in the last; after one without any
+		// one much longer.
 		level := 0
-		for n := 16 * hours * in.dense; in.dense > 0 && level < longest && n <= float64(4*(limit-len(list))); n *= 8 {
-			level++
+		if in.none {
+			level = min(in.level+2, longest)
+		} else {
+			for n := 16 * hours * in.dense; in.dense > 0 && level < longest && n <= float64(4*(limit-len(list))); n *= 8 {
+				level++
+			}
 		}
-		if in.none && level == maxLevel-1 && longest == maxLevel {
-			level = maxLevel // to look through the texts of so long a period takes as long as to look through those of the words
-		}
+		in.level = level
 		within, from := period(end, level)
 		most := searchAsked
 		if level == 0 {
@@ -542,7 +546,7 @@ func (in *finder) Asked(pieces []Piece, after Place, limit int) (list []Text, ok
 		}
 		span := max(1, min(until.Sub(since), after.At.Sub(since)).Seconds())
 		if level > 0 && len(found) > 0 && found[0].ID == zeroID {
-			longest, in.dense = level-1, 1/span // an eighth of it is likely to be little enough, and may well be empty
+			longest, in.none, in.dense = level-1, false, 1/span // an eighth of it is likely to be little enough, and may well be empty
 			continue
 		}
 		in.none = len(found) == 0
