@@ -645,20 +645,23 @@ func (in finder) ask(pieces []Piece) (queries, groups []string, err error) {
 	const most = 2000
 	var sets [][]string
 	for _, ends := range []bool{false, true} { // what follows the end of a word says more
+		words := searchWords
+		if len(sets) > 0 { // with pairs it says enough, else the end helps if few words have it
+			if words = fewWords; slices.ContainsFunc(pieces, func(p Piece) bool { return p.Pair }) {
+				break
+			}
+		}
 		for _, p := range pieces {
-			if ends != (p.Ends && !p.Begins) {
+			if ends != (p.Ends && !p.Begins) || words == fewWords && len(p.Text) <= minPart {
 				continue
 			}
-			set, ok, err := in.alternatives(p)
+			set, ok, err := in.alternatives(p, words)
 			if err != nil {
 				return nil, nil, err
 			}
 			if ok {
 				sets = append(sets, set)
 			}
-		}
-		if len(sets) > 0 {
-			break
 		}
 	}
 	for _, p := range pieces { // better than nothing
@@ -703,9 +706,9 @@ func isPair(text string) bool {
 	return strings.ContainsFunc(text, func(r rune) bool { part, _ := inWord(r); return !part })
 }
 
-// alternatives are what to ask the index for to find a piece, or false where they are too many. Words hold only letters, digits and
+// alternatives are what to ask the index for to find a piece, or false where they are more than most. Words hold only letters, digits and
 // marks. Of what an older version indexed search_words does not know the words.
-func (in finder) alternatives(p Piece) ([]string, bool, error) {
+func (in finder) alternatives(p Piece, most int) ([]string, bool, error) {
 	text, like := lexeme(p.Text), p.Text
 	switch {
 	case p.Begins && p.Ends:
@@ -721,12 +724,12 @@ func (in finder) alternatives(p Piece) ([]string, bool, error) {
 	}
 	rows, err := in.tx.Query(in.ctx, `(SELECT quote_literal(word) FROM search_words WHERE grams @> coalesce($1::text[], '{}') AND word LIKE $2::text LIMIT $3::int)
 		UNION ALL SELECT $4::text WHERE EXISTS (SELECT FROM search_index WHERE chunk = 0 AND version = 0)`,
-		pgx.QueryExecModeExec, Grams(p.Text), like, searchWords+1, text)
+		pgx.QueryExecModeExec, Grams(p.Text), like, most+1, text)
 	if err != nil {
 		return nil, false, err
 	}
 	list, err := pgx.CollectRows(rows, pgx.RowTo[string])
-	return list, len(list) <= searchWords, err
+	return list, len(list) <= most, err
 }
 
 func (in finder) Hits(texts []Text) ([]Hit, error) {
