@@ -3,6 +3,7 @@ package advisor
 import (
 	"encoding/json"
 	"fmt"
+	"reflect"
 	"strings"
 	"testing"
 
@@ -157,4 +158,28 @@ func TestADialogueIsAlwaysValid(t *testing.T) {
 			t.Fatalf("%d turns are left", len(d.turns))
 		}
 	})
+}
+
+// A model that wrote arguments which are no JSON is told what its client says of that; it would do it again.
+func TestTheOutputOfACallWithBrokenArgumentsIsTold(t *testing.T) {
+	item := func(it store.Item) json.RawMessage { raw, _ := json.Marshal(it); return raw }
+	kept := func(status store.MessageStatus) []store.Message {
+		return []store.Message{
+			{Role: "user", Content: "go", Status: store.MessageCompleted},
+			{Role: "assistant", Status: status, ResponseID: "r", Item: item(store.Item{Type: store.ItemFunctionCall, CallID: "1", Name: "look", Arguments: "{at: nas}"})},
+			{Role: "user", Content: "that is no JSON", Item: item(store.Item{Type: store.ItemCallOutput, CallID: "1"})},
+		}
+	}
+	d, err := newDialogue(kept(store.MessageCompleted), 1)
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := []llm.Message{{Role: "user", Text: "go"}, {Role: "assistant", Calls: []llm.Call{{ID: "1", Name: "look", Arguments: `{"arguments":"{at: nas}"}`}}},
+		{Role: "tool", CallID: "1", Text: "that is no JSON"}}
+	if !reflect.DeepEqual(d.messages, want) {
+		t.Errorf("the model is told %+v", d.messages)
+	}
+	if d, err = newDialogue(kept(store.MessageIncomplete), 1); err != nil || !reflect.DeepEqual(d.messages, want[:1]) {
+		t.Errorf("of a call that was cut off the model is told %+v, %v", d.messages, err)
+	}
 }

@@ -19,8 +19,8 @@ type dialogue struct {
 	turns    []int // the places in messages at which a turn begins; the last turn is what is answered
 }
 
-// newDialogue makes a dialogue of kept messages, of which the last input ones are the question. A call without an output or
-// with broken arguments is left out, and so is an output without a call, and what the model thought.
+// newDialogue makes a dialogue of kept messages, of which the last input ones are the question. A call without an output, or
+// whose arguments were cut off, is left out, and so is an output without a call, and what the model thought.
 func newDialogue(kept []store.Message, input int) (*dialogue, error) {
 	items := make([]store.Item, len(kept))
 	calls := map[string]int{}     // by id, those that wait for their output; a later one takes the id of an earlier
@@ -33,10 +33,9 @@ func newDialogue(kept []store.Message, input int) (*dialogue, error) {
 		}
 		switch it := items[i]; it.Type {
 		case store.ItemFunctionCall:
-			if it.Arguments == "" {
-				items[i].Arguments = "{}" // of a function without parameters
-			}
-			if it.CallID != "" && it.Name != "" && isObject(items[i].Arguments) {
+			arguments, whole := asObject(it.Arguments)
+			items[i].Arguments = arguments
+			if it.CallID != "" && it.Name != "" && (whole || m.Status != store.MessageIncomplete) {
 				calls[it.CallID] = i
 			}
 		case store.ItemCallOutput:
@@ -138,8 +137,17 @@ func checkOutputs(before []store.Message, input []store.NewMessage) error {
 	return nil
 }
 
-func isObject(text string) bool {
-	return strings.HasPrefix(strings.TrimSpace(text), "{") && json.Valid([]byte(text))
+// asObject returns the arguments of a call as a server takes them, and whether they were so. What is no JSON object is put into one,
+// so that the model sees what it wrote beside what came of it.
+func asObject(arguments string) (object string, whole bool) {
+	switch {
+	case arguments == "": // of a function without parameters
+		return "{}", true
+	case strings.HasPrefix(strings.TrimSpace(arguments), "{") && json.Valid([]byte(arguments)):
+		return arguments, true
+	}
+	wrapped, _ := json.Marshal(map[string]string{"arguments": arguments})
+	return string(wrapped), false
 }
 
 // newMessage makes a message of parts, or of text where there are none. Texts alone are one text.

@@ -152,10 +152,13 @@ func (a *API) handle(f func(http.ResponseWriter, *http.Request) error) http.Hand
 		if err == nil {
 			err = f(w, r)
 		}
-		if err == nil || r.Context().Err() != nil {
+		if err == nil {
 			return
 		}
 		e := toError(err)
+		if e.Status >= 500 && r.Context().Err() != nil { // whoever asked has gone
+			panic(http.ErrAbortHandler)
+		}
 		if e.Status >= 500 {
 			a.Log.Error("a request failed", "method", r.Method, "path", r.URL.Path, "error", err)
 		}
@@ -199,7 +202,8 @@ func readJSON(r *http.Request, v any) error {
 func readBody(r *http.Request, v any) ([]byte, error) {
 	if t := r.Header.Get("Content-Type"); t != "" {
 		if media, _, err := mime.ParseMediaType(t); err != nil || media != "application/json" {
-			return nil, &Error{Status: http.StatusUnsupportedMediaType, Code: "unsupported_media_type", Message: "send the body as application/json"}
+			return nil, &Error{Status: http.StatusUnsupportedMediaType, Code: "unsupported_media_type", Param: "Content-Type",
+				Message: "send the body as application/json"}
 		}
 	}
 	if encoding := r.Header.Get("Content-Encoding"); encoding != "" && encoding != "identity" {
@@ -226,6 +230,12 @@ func readBody(r *http.Request, v any) ([]byte, error) {
 		}
 		return nil, badRequest("", "the body is not JSON: %v", err)
 	}
+	if fields == nil {
+		return nil, badRequest("", "the body must be a JSON object, not null")
+	}
+	if name, ok := twice(body); ok { // the checks below see one of them, and decoding joins them
+		return nil, badRequest(name, "%s is given twice", name)
+	}
 	for name, value := range fields {
 		if err := checkText(name, value); err != nil {
 			return nil, err
@@ -238,6 +248,23 @@ func readBody(r *http.Request, v any) ([]byte, error) {
 		return nil, err
 	}
 	return body, decode("", body, v)
+}
+
+// twice returns a field that a JSON object has more than once.
+func twice(object []byte) (name string, ok bool) {
+	seen := map[string]bool{}
+	d := json.NewDecoder(bytes.NewReader(object))
+	for _, err := d.Token(); err == nil && d.More(); { // the first is where it opens
+		token, _ := d.Token()
+		name, _ = token.(string)
+		if seen[name] {
+			return name, true
+		}
+		seen[name] = true
+		var value json.RawMessage
+		err = d.Decode(&value)
+	}
+	return "", false
 }
 
 // decodeKnown reads the JSON object of a field into a struct, as decode does, and refuses what the struct does not have.

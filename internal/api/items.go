@@ -103,18 +103,18 @@ func (a *API) parseItem(ctx context.Context, field string, raw json.RawMessage) 
 		return parseMessage(field, in)
 	case store.ItemFunctionCall:
 		switch {
-		case in.CallID == "":
-			return m, badRequest(field+".call_id", "%s.call_id is missing", field)
-		case in.Name == "":
-			return m, badRequest(field+".name", "%s.name is missing", field)
+		case !isCallID(in.CallID):
+			return m, badCallID(field)
+		case !toolName.MatchString(in.Name):
+			return m, badToolName(field)
 		case in.Arguments == nil:
 			return m, badRequest(field+".arguments", "%s.arguments is missing", field)
 		}
 		it := store.Item{Type: kind, CallID: in.CallID, Name: in.Name, Arguments: *in.Arguments}
 		return store.NewMessage{Role: "assistant", Content: it.Arguments, Item: marshal(it)}, nil
 	case store.ItemCallOutput:
-		if in.CallID == "" {
-			return m, badRequest(field+".call_id", "%s.call_id is missing", field)
+		if !isCallID(in.CallID) {
+			return m, badCallID(field)
 		}
 		m.Role = "user"
 		it := store.Item{Type: kind, CallID: in.CallID}
@@ -133,6 +133,9 @@ func (a *API) parseItem(ctx context.Context, field string, raw json.RawMessage) 
 		}
 		return store.NewMessage{Role: "assistant", Item: marshal(it)}, nil
 	case "item_reference":
+		if in.ID == "" {
+			return m, badRequest(field+".id", "%s.id is missing", field)
+		}
 		found, err := a.Record.FindMessage(ctx, parseItemID(in.ID))
 		if errors.Is(err, store.ErrNotFound) {
 			e := notFound("item", in.ID)
@@ -144,6 +147,29 @@ func (a *API) parseItem(ctx context.Context, field string, raw json.RawMessage) 
 		return m, badRequest(field+".type", "%s.type is missing", field)
 	}
 	return m, unsupported(field+".type", "an item of type "+kind)
+}
+
+// saysSomething reports whether a model that knows nothing else is told anything by input.
+func saysSomething(input []store.NewMessage) bool {
+	return slices.ContainsFunc(input, func(m store.NewMessage) bool {
+		it, err := store.Message{Role: m.Role, Content: m.Content, Item: m.Item}.Typed()
+		switch {
+		case err != nil || it.Type == store.ItemCallOutput:
+			return true
+		case it.Type != store.ItemMessage:
+			return false
+		}
+		return m.Content != "" || slices.ContainsFunc(it.Content, func(p store.Part) bool {
+			return p.Type == store.PartInputImage || p.Type == store.PartInputFile
+		})
+	})
+}
+
+// isCallID reports whether the specification allows id as the id of a call.
+func isCallID(id string) bool { return id != "" && utf8.RuneCountInString(id) <= 64 }
+
+func badCallID(field string) *Error {
+	return badRequest(field+".call_id", "%s.call_id must have 1 to 64 characters", field)
 }
 
 func parseMessage(field string, in inputItem) (m store.NewMessage, err error) {
@@ -240,7 +266,7 @@ func parseFile(field string, in inputPart, p *store.Part) (string, error) {
 	case in.FileID != "":
 		return "", unsupported(field+".file_id", "file_id")
 	case in.FileURL != "":
-		return "", unsupported(field+".file_url", "file_url: files are not fetched; send file_data, which is what")
+		return "", unsupported(field+".file_url", "file_url, as files are not fetched,")
 	case in.FileData == "":
 		return "", badRequest(field+".file_data", "%s.file_data is missing", field)
 	}
@@ -326,8 +352,8 @@ func fileBytes(data string) ([]byte, error) {
 // isImage reports whether a model can be told of an image by this URL. One that no model takes would be in its conversation for ever.
 func isImage(image string) bool {
 	if hasScheme(image, "data") {
-		_, err := fileBytes(image)
-		return err == nil && strings.HasPrefix(strings.ToLower(image), "data:image/")
+		data, err := fileBytes(image)
+		return err == nil && len(data) > 0 && strings.HasPrefix(strings.ToLower(image), "data:image/")
 	}
 	u, err := url.Parse(image)
 	return err == nil && hasScheme(image, "http", "https") && u.Host != ""

@@ -261,6 +261,10 @@ func value(s *string) string {
 	return *s
 }
 
+func badToolName(field string) *Error {
+	return badRequest(field+".name", "%s.name must have 1 to 64 letters, digits, _ or -", field)
+}
+
 // toolName is what the specification allows as the name of a function.
 var toolName = regexp.MustCompile(`^[a-zA-Z0-9_-]{1,64}$`)
 
@@ -283,7 +287,7 @@ func (q responseRequest) tools() (tools []llm.Tool, objects []toolObject, err er
 		}
 		switch {
 		case !toolName.MatchString(o.Name):
-			return nil, nil, badRequest(at+".name", "%s.name must have 1 to 64 letters, digits, _ or -", at)
+			return nil, nil, badToolName(at)
 		case slices.ContainsFunc(objects, func(other toolObject) bool { return other.Name == o.Name }):
 			return nil, nil, badRequest(at+".name", "there are two tools with the name %s", o.Name)
 		}

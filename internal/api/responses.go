@@ -103,8 +103,13 @@ func (a *API) question(r *http.Request, q responseRequest) (question advisor.Que
 		return question, err
 	}
 	anew := question.After != nil && *question.After == ""
-	if len(question.Input) == 0 && question.PreviousID == "" && (question.ConversationID == "" || anew) {
-		return question, badRequest("input", "input is missing")
+	if question.PreviousID == "" && (question.ConversationID == "" || anew) {
+		switch {
+		case len(question.Input) == 0:
+			return question, badRequest("input", "input is missing")
+		case value(q.Instructions) == "" && !saysSomething(question.Input):
+			return question, badRequest("input", "input says nothing to a model")
+		}
 	}
 	question.Model, question.Instructions, question.Request = q.Model, value(q.Instructions), marshal(e)
 	question.Truncate, question.ParallelToolCalls, question.Verbosity = q.Truncation == "auto", q.ParallelToolCalls, q.Text.Verbosity
@@ -154,6 +159,9 @@ func idempotency(r *http.Request, body []byte) (key, fingerprint string, err err
 // waitResponse answers with a reply once it has ended.
 func (a *API) waitResponse(w http.ResponseWriter, r *http.Request, id string) error {
 	reply, log, err := a.Advisor.Ended(r.Context(), id)
+	if errors.Is(err, store.ErrNotFound) {
+		return readerError(err)
+	}
 	if err != nil {
 		return err
 	}
@@ -284,7 +292,7 @@ func (a *API) stream(w http.ResponseWriter, r *http.Request, steps iter.Seq2[adv
 		}
 		if err != nil {
 			if r.Context().Err() == nil {
-				add(event{Type: "error", Sequence: t.next, Error: streamError(err)})
+				add(event{Type: "error", Sequence: t.next, Error: readerError(err)})
 				send()
 			}
 			return nil
@@ -351,8 +359,8 @@ func (a *API) broken(err error) error {
 	panic(http.ErrAbortHandler)
 }
 
-// streamError is what a reader is told whose reply went away.
-func streamError(err error) *Error {
+// readerError is what a reader is told whose reply went away.
+func readerError(err error) *Error {
 	if errors.Is(err, store.ErrNotFound) {
 		return &Error{Status: http.StatusNotFound, Code: "not_found", Message: "the reply was deleted"}
 	}

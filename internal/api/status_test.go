@@ -106,7 +106,21 @@ func TestErrorsSayWhatIsWrong(t *testing.T) {
 			{name: "an impossible method", method: "PATCH", path: "/v1/conversations/" + c, status: 405, code: "method_not_allowed"},
 			{name: "a compressed body", method: "POST", path: "/v1/responses", body: `{"input":"a"}`, header: http.Header{"Content-Encoding": {"gzip"}}, status: 415, code: "unsupported_media_type", param: "Content-Encoding"},
 			{name: "a key that is not UTF-8", method: "POST", path: "/v1/responses", body: `{"input":"a"}`, header: http.Header{"Idempotency-Key": {"\xff"}}, status: 400, code: "invalid_text", param: "Idempotency-Key"},
-			{name: "a form", method: "POST", path: "/v1/responses", body: `input=a`, header: http.Header{"Content-Type": {"application/x-www-form-urlencoded"}}, status: 415, code: "unsupported_media_type"},
+			{name: "a form", method: "POST", path: "/v1/responses", body: `input=a`, header: http.Header{"Content-Type": {"application/x-www-form-urlencoded"}}, status: 415, code: "unsupported_media_type", param: "Content-Type"},
+
+			{name: "null", method: "POST", path: "/v1/conversations", body: `null`, status: 400, code: "invalid_value"},
+			{name: "a field twice, deep at first", method: "POST", path: "/v1/responses", body: `{"input":"a","text":{"format":{"type":"json_schema","name":"f","schema":` + deep + `}},"text":null}`, status: 400, code: "invalid_value", param: "text"},
+			{name: "a field twice, a NUL at first", method: "POST", path: "/v1/responses", body: `{"input":"a","metadata":{"a":"\u0000"},"metadata":null}`, status: 400, code: "invalid_value", param: "metadata"},
+			{name: "a title twice", method: "POST", path: "/v1/conversations", body: `{"title":"\ud800","title":null}`, status: 400, code: "invalid_value", param: "title"},
+			{name: "an empty question", method: "POST", path: "/v1/responses", body: `{"input":""}`, status: 400, code: "invalid_value", param: "input"},
+			{name: "an empty part", method: "POST", path: "/v1/responses", body: message(`"content":[{"type":"input_text","text":""}]`), status: 400, code: "invalid_value", param: "input"},
+			{name: "nothing but a thought", method: "POST", path: "/v1/responses", body: `{"input":[{"type":"reasoning","summary":[{"type":"summary_text","text":"hm"}]}]}`, status: 400, code: "invalid_value", param: "input"},
+			{name: "a function's odd name", method: "POST", path: "/v1/responses", body: `{"input":[{"type":"function_call","call_id":"c","name":"a b","arguments":"{}"}]}`, status: 400, code: "invalid_value", param: "input[0].name"},
+			{name: "a call's long id", method: "POST", path: "/v1/responses", body: `{"input":[{"type":"function_call","call_id":"` + long + `","name":"f","arguments":"{}"}]}`, status: 400, code: "invalid_value", param: "input[0].call_id"},
+			{name: "a call's long id beside its output", method: "POST", path: "/v1/conversations/" + c + "/items", body: `{"items":[{"type":"function_call_output","call_id":"` + long + `","output":""}]}`, status: 400, code: "invalid_value", param: "items[0].call_id"},
+			{name: "a reference to nothing", method: "POST", path: "/v1/responses", body: `{"input":[{"type":"item_reference"}]}`, status: 400, code: "invalid_value", param: "input[0].id"},
+			{name: "an image without a byte", method: "POST", path: "/v1/responses", body: message(`"content":[{"type":"input_image","image_url":"data:image/png;base64,"}]`), status: 400, code: "invalid_value", param: "input[0].content[0].image_url"},
+			{name: "an old head", method: "POST", path: "/v1/conversations/" + c + "/items", body: `{"head":999,"items":[{"role":"user","content":"a"}]}`, status: 409, code: "conversation_conflict", param: "head"},
 		} {
 			if test.header == nil {
 				test.header = http.Header{}

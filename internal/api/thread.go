@@ -31,6 +31,12 @@ func (a *API) createItems(w http.ResponseWriter, r *http.Request) error {
 	}
 	conversation := parseID(conversationID, r.PathValue("id"))
 	_, head, err := a.Record.AppendMessages(r.Context(), store.Append{ConversationID: conversation, Messages: items, Expect: q.Head})
+	var conflict *store.ConflictError
+	if errors.As(err, &conflict) {
+		e := toError(err)
+		e.Param = "head"
+		return e
+	}
 	if err != nil {
 		return conversationError(err, r)
 	}

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"crypto/rand"
 	"encoding/json"
+	"slices"
 	"strings"
 )
 
@@ -46,8 +47,11 @@ type joinedCall struct {
 	arguments strings.Builder
 }
 
-// maxCallID is the longest id of a call that the specification allows.
-const maxCallID = 64
+// The longest id and name of a call that the specification allows.
+const (
+	maxCallID   = 64
+	maxCallName = 64
+)
 
 // add returns the delta of a piece; it is empty while nothing can be told.
 func (j *callJoiner) add(p wireCallPart) Delta {
@@ -57,13 +61,26 @@ func (j *callJoiner) add(p wireCallPart) Delta {
 		call.id = p.ID
 	}
 	if call.name == "" {
-		call.name = strings.TrimSpace(p.Function.Name)
+		call.name = callName(p.Function.Name)
 	}
-	return call.tell(i, call.text.add(wireText(p.Function.Arguments)))
+	return j.tell(i, call.text.add(wireText(p.Function.Arguments)))
 }
 
-// tell returns the delta of more arguments.
-func (c *joinedCall) tell(index int, arguments string) Delta {
+// callName is a name as the specification allows it. Tools have only such; another is one that the model made up.
+func callName(name string) string {
+	name = strings.Map(func(r rune) rune {
+		switch {
+		case r >= 'a' && r <= 'z', r >= 'A' && r <= 'Z', r >= '0' && r <= '9', r == '-':
+			return r
+		}
+		return '_'
+	}, strings.TrimSpace(name))
+	return name[:min(len(name), maxCallName)]
+}
+
+// tell returns the delta of more arguments of a call.
+func (j *callJoiner) tell(index int, arguments string) Delta {
+	c := j.calls[index]
 	c.arguments.WriteString(arguments)
 	if c.name == "" || c.told && arguments == "" {
 		return Delta{}
@@ -73,7 +90,8 @@ func (c *joinedCall) tell(index int, arguments string) Delta {
 	}
 	c.told = true
 	id := c.id
-	if id == "" || len(id) > maxCallID {
+	taken := slices.ContainsFunc(j.calls, func(other *joinedCall) bool { return other != c && other.told && other.id == id })
+	if id == "" || len(id) > maxCallID || taken {
 		id = "call_" + rand.Text()
 	}
 	return Delta{Call: &Call{Index: index, ID: id, Name: c.name, Arguments: c.arguments.String()}}
@@ -101,7 +119,7 @@ func (j *callJoiner) find(p wireCallPart) int {
 // rest returns what was held of the calls.
 func (j *callJoiner) rest() (list []Delta) {
 	for i, call := range j.calls {
-		if d := call.tell(i, call.text.rest()); d != (Delta{}) {
+		if d := j.tell(i, call.text.rest()); d != (Delta{}) {
 			list = append(list, d)
 		}
 	}

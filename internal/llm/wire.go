@@ -97,7 +97,7 @@ var withoutThinking = map[string]bool{"enable_thinking": false}
 
 func newWireRequest(req Request) wireRequest {
 	wire := wireRequest{Model: req.Model, Stream: true, StreamOptions: &openai.StreamOptions{IncludeUsage: true},
-		ReasoningEffort: req.ReasoningEffort, Verbosity: req.Verbosity, Temperature: req.Temperature, TopP: req.TopP,
+		ReasoningEffort: req.ReasoningEffort, Verbosity: req.Verbosity, Temperature: req.Temperature, TopP: req.TopP, Messages: []wireMessage{},
 		PresencePenalty: req.PresencePenalty, FrequencyPenalty: req.FrequencyPenalty,
 		MaxTokens: req.MaxOutputTokens} // the older name is the one that every local server knows
 	if req.NoThinking { // of Ollama, llama.cpp and OpenAI; of vLLM and older llama.cpp
