@@ -107,8 +107,12 @@ type chat struct {
 
 func runChat(cmd *cobra.Command, cfg config, f chatFlags, question string) (err error) {
 	switch {
-	case f.last && f.conversation != "":
+	case f.last && cmd.Flags().Changed("cid"):
 		return &usageError{errors.New("-c and --cid cannot be used together")}
+	case cmd.Flags().Changed("cid") && f.conversation == "":
+		return &usageError{errors.New("--cid is empty: it is the id of a conversation, or the beginning of one")}
+	case !utf8.ValidString(f.system):
+		return &usageError{errors.New("-s is not text: it has a byte that is not UTF-8")}
 	case f.asJSON && f.code:
 		return &usageError{errors.New("--json and -x cannot be used together")}
 	}

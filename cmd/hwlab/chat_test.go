@@ -139,6 +139,9 @@ func TestChatOnce(t *testing.T) {
 		r.run("chat", "-x", "--json", "q").ended(t, 2, `--json and -x`)
 		r.run("chat", "--what").ended(t, 2, `unknown flag`)
 		r.piped("\xff", "chat").ended(t, 2, `not text`)
+		r.run("chat", "-s", "\xff", "q").ended(t, 2, `not text`)
+		r.run("chat", "--cid", "", "q").ended(t, 2, `--cid is empty`)
+		r.run("chat", "--cid", "", "-c", "q").ended(t, 2, `-c and --cid`)
 		r.run("chatt").ended(t, 2, `no command "chatt"; did you mean chat`)
 		before := r.run("list").out
 		r.run("chat", "-m", "nobody", "q").ended(t, 5, `there is no model "nobody"; choose one of: test-model`).is(t, "")

@@ -31,6 +31,7 @@ type keeper interface {
 	archive.Thread
 	List(ctx context.Context, q store.ListQuery) (store.ListPage, error)
 	ArchiveSize(ctx context.Context) (conversations, messages int, err error)
+	Waiting(ctx context.Context) (int, error)
 }
 
 // openKeeper opens what is configured to be written.
@@ -176,7 +177,7 @@ func newImportCommand() *cobra.Command {
 		Use:   "import FILE",
 		Short: "Add the conversations of an export",
 		Long: "Add the conversations of an export to the record; - reads standard input. It may be of hwlab, of Open WebUI, of the page of llama.cpp's server, " +
-			"of ChatGPT or Claude (conversations.json, or the ZIP file that holds it), or the log of llm (logs.db). What is there already is left as it is, so an import can be repeated.\n\n" +
+			"of ChatGPT or Claude (conversations.json, or the ZIP file that holds it), or the log of llm (logs.db). What is there already is left as it is, so an import can be repeated; a conversation that has changed since, here or there, is named, and the exit code is 1.\n\n" +
 			"Of a file that is damaged, what is whole is added, the rest is named by its place, and the exit code is 1.",
 		Args: usage(cobra.ExactArgs(1)),
 	}, func(cmd *cobra.Command, args []string, cfg config) (err error) {
@@ -250,10 +251,13 @@ type moved struct {
 	Failed   int `json:"failed"`
 }
 
-// index indexes what was added, and ends the report.
+// index indexes what was added, and what waits from an earlier time, and ends the report.
 func index(ctx context.Context, to keeper, p *progress, result archive.Result) error {
 	report, indexed := outcome(result), newProgress(p.out, "indexed")
-	err := archive.Index(ctx, to, func(done int) { indexed.show(done, int64(done), int64(result.Messages), plural(done, "message")) })
+	waiting, err := to.Waiting(ctx)
+	if err == nil {
+		err = archive.Index(ctx, to, func(done int) { indexed.show(done, int64(done), int64(waiting), plural(done, "message")) })
+	}
 	if took := time.Since(indexed.began); took > time.Second {
 		report += fmt.Sprintf("; indexed in %.1f s", took.Seconds())
 	}

@@ -278,11 +278,11 @@ func flagTime(name, text string) (time.Time, error) {
 	if text == "" {
 		return time.Time{}, nil
 	}
-	if at, err := time.ParseInLocation(time.DateOnly, text, time.Local); err == nil {
-		return at, nil
-	}
-	at, err := time.Parse(time.RFC3339, text)
+	at, err := time.ParseInLocation(time.DateOnly, text, time.Local)
 	if err != nil {
+		at, err = time.Parse(time.RFC3339, text)
+	}
+	if err != nil || at.Year() < 1970 {
 		return at, fmt.Errorf("--%s is a day such as 2026-11-24, or 2026-11-24T08:00:00Z", name)
 	}
 	return at, nil
@@ -321,6 +321,9 @@ func newRenameCommand() *cobra.Command {
 		ValidArgsFunction: completeIDs(1),
 	}, func(cmd *cobra.Command, args []string, cfg config) error {
 		title := args[1]
+		if !utf8.ValidString(title) { // on its way to a server it would be changed
+			return &usageError{errors.New("the title is not text: it has a byte that is not UTF-8")}
+		}
 		var renamed conversationWire
 		var c store.ConversationSummary
 		id, there, err := change(cmd.Context(), cfg, args[0], func(r keeper, id string) (err error) {

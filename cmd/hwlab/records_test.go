@@ -179,6 +179,9 @@ func TestRecordCommands(t *testing.T) {
 			run("show", "what").ended(t, 3, `no conversation`)
 			run("show").ended(t, 2, `arg`)
 			run("list", "--limit", "0").ended(t, 2, `--limit`)
+			run("rename", ids[0], "bad\xff").ended(t, 2, `not UTF-8`)
+			run("search", "--before", "0001-01-01", "disk").ended(t, 2, `--before`)
+			run("completion", "tcsh").ended(t, 2, `tcsh`)
 			if out := run("list").out; strings.Contains(out, ids[0]) || strings.Count(out, "\n") != 2 {
 				t.Errorf("after the deletion:\n%s", out)
 			}

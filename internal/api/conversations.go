@@ -101,6 +101,9 @@ func (a *API) updateConversation(w http.ResponseWriter, r *http.Request) error {
 // which restoreConversation brings it back; and stops what is being written there.
 func (a *API) deleteConversation(w http.ResponseWriter, r *http.Request) error {
 	undo, err := queryInt(r, "undo", 0, 1, 60)
+	if err == nil && undo == 0 && r.URL.Query().Has("undo") {
+		err = badRequest("undo", "undo is empty: without it what is deleted is erased at once")
+	}
 	if err != nil {
 		return err
 	}

@@ -117,7 +117,7 @@ func queryTime(r *http.Request, name string) (time.Time, error) {
 		return time.Unix(seconds, 0), nil
 	}
 	for _, layout := range []string{time.DateOnly, time.RFC3339} {
-		if at, err := time.Parse(layout, text); err == nil {
+		if at, err := time.Parse(layout, text); err == nil && at.Year() >= 1970 {
 			return at, nil
 		}
 	}

@@ -152,7 +152,7 @@ func TestASearchIsFilteredOrderedAndPaged(t *testing.T) {
 
 func TestASearchNamesTheParameterThatIsWrong(t *testing.T) {
 	each(t, func(t *testing.T, s *server) {
-		for _, wrong := range [][2]string{{"q", ""}, {"q", "  "}, {"role", "robot"}, {"after", "yesterday"}, {"before", "-1"}, {"before", "2026-13-01"},
+		for _, wrong := range [][2]string{{"q", ""}, {"q", "  "}, {"role", "robot"}, {"after", "yesterday"}, {"before", "-1"}, {"before", "2026-13-01"}, {"before", "0001-01-01"},
 			{"archived", "yes"}, {"order", "oldest"}, {"limit", "0"}, {"limit", "101"}, {"limit", "x"}} {
 			status, o := s.do("GET", "/v1/conversations/search?"+searchQuery("disk", wrong[0], wrong[1]), nil)
 			if status != 400 || o.str("error", "param") != wrong[0] || o.str("error", "message") == "" {

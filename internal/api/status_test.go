@@ -85,6 +85,7 @@ func TestErrorsSayWhatIsWrong(t *testing.T) {
 			{name: "items with something included that nobody knows", method: "GET", path: "/v1/conversations/" + c + "/items?include=everything", status: 400, code: "invalid_value", param: "include"},
 			{name: "a word for a boolean", method: "GET", path: "/v1/responses/" + r + "?stream=true&include_obfuscation=some", status: 400, code: "invalid_value", param: "include_obfuscation"},
 			{name: "a broken query", method: "DELETE", path: "/v1/conversations/" + c + "?undo=%zz", status: 400, code: "invalid_value"},
+			{name: "an undo without its seconds", method: "DELETE", path: "/v1/conversations/" + c + "?undo=", status: 400, code: "invalid_value", param: "undo"},
 			{name: "an unknown model", method: "POST", path: "/v1/responses", body: `{"input":"a","model":"gpt-0"}`, status: 400, code: "model_not_found", param: "model"},
 
 			{name: "an unknown cursor", method: "GET", path: "/v1/conversations?after=conv_" + uuid, status: 400, code: "invalid_value", param: "after"},

@@ -2,8 +2,10 @@ package archive
 
 import (
 	"bufio"
+	"bytes"
 	"cmp"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"slices"
@@ -163,6 +165,13 @@ func (n node) rows(c foreign, seq int64, parent string, at time.Time) ([]store.A
 				return nil, nil, err
 			}
 			m.Item = item
+			var texts []string // what is searched in
+			for _, p := range parts {
+				if p.Type == store.PartInputText {
+					texts = append(texts, p.Text)
+				}
+			}
+			m.Content = strings.Join(texts, "\n")
 		}
 		return []store.ArchivedMessage{m}, nil, nil
 	}
@@ -242,8 +251,10 @@ func cut(title string) string {
 
 // document gives the conversations of a JSON document: a list of them, or one after another.
 type document struct {
-	json   *json.Decoder
-	list   bool // inside of [ ]
+	in     io.Reader
+	json   *json.Decoder // of in
+	start  int64         // where in the file it began
+	list   bool          // inside of [ ]
 	number int
 	ended  bool
 }
@@ -253,7 +264,7 @@ func newDocument(in *bufio.Reader) (*document, error) {
 	if err != nil || start != '[' && start != '{' {
 		return nil, errUnknown
 	}
-	d := &document{json: json.NewDecoder(in), list: start == '['}
+	d := &document{in: in, json: json.NewDecoder(in), list: start == '['}
 	if d.list {
 		_, err = d.json.Token()
 	}
@@ -288,17 +299,73 @@ func (d *document) next(_ *encoder, f func(store.ArchiveRow) error) (string, err
 	}
 	var text json.RawMessage
 	if err := d.json.Decode(&text); err != nil {
-		d.ended = true
 		if err == io.EOF && !d.list {
+			d.ended = true
 			return place, io.EOF
 		}
-		return place, bad("the file is damaged from here on, after byte %d: %v", d.json.InputOffset(), err)
+		at := d.start + d.json.InputOffset()
+		if d.ended = !d.resume(); d.ended {
+			return place, bad("the file is damaged from here on, after byte %d: %v", at, err)
+		}
+		return place, bad("the file is damaged after byte %d: %v; what is whole after that is read", at, err)
+	}
+	if !utf8.Valid(text) {
+		return place, bad("it has a byte that is not UTF-8")
 	}
 	c, err := readForeign(text)
-	if err != nil {
+	var wrong *json.UnmarshalTypeError
+	switch {
+	case errors.As(err, &wrong):
+		return place, bad("%s cannot be of the type %s", cmp.Or(wrong.Field, "it"), wrong.Value)
+	case err != nil:
 		return place, bad("%v", err)
 	}
 	return place, c.give(f)
+}
+
+// resume goes on after a damaged conversation, with the next object that is one and not the value of a field: what is in the damaged
+// one is none. It reports whether there is one.
+func (d *document) resume() bool {
+	open := ""
+	if d.list {
+		open = "["
+	}
+	begin := d.start + d.json.InputOffset() // of text in the file
+	text, _ := io.ReadAll(d.json.Buffered())
+	before := byte(0) // the last that is no space
+	for at := 0; ; at++ {
+		if at == len(text) {
+			more := make([]byte, 1<<16)
+			n, _ := io.ReadFull(d.in, more)
+			if n == 0 {
+				return false
+			}
+			begin, text, at = begin+int64(at), more[:n], 0
+		}
+		c := text[at]
+		if strings.IndexByte(" \t\r\n", c) >= 0 {
+			continue
+		}
+		if c == '{' && before != ':' {
+			var read bytes.Buffer
+			var object json.RawMessage
+			err := json.NewDecoder(io.MultiReader(bytes.NewReader(text[at:]), io.TeeReader(d.in, &read))).Decode(&object)
+			text = append(text, read.Bytes()...)
+			if err == nil {
+				if _, err := readForeign(object); !errors.Is(err, errUnknown) {
+					d.in = io.MultiReader(bytes.NewReader(text[at:]), d.in)
+					d.json, d.start = json.NewDecoder(io.MultiReader(strings.NewReader(open), d.in)), begin+int64(at-len(open))
+					if d.list {
+						_, err = d.json.Token()
+					}
+					return err == nil
+				}
+				at += len(object) - 1
+				c = '}'
+			}
+		}
+		before = c
+	}
 }
 
 // readForeign reads a conversation of whoever it is of.
@@ -310,8 +377,8 @@ func readForeign(text json.RawMessage) (foreign, error) {
 		ChatMessages json.RawMessage `json:"chat_messages"`
 		History      json.RawMessage
 	}
-	if err := json.Unmarshal(text, &is); err != nil {
-		return foreign{}, err
+	if json.Unmarshal(text, &is) != nil { // it is no object
+		return foreign{}, errUnknown
 	}
 	switch {
 	case is.Mapping != nil:

@@ -77,26 +77,26 @@ var formats = []struct {
 		`  00:23:20.125 user: "the question"`,
 		`  00:23:21 assistant: "" by o3{"type":"reasoning","parts":[{"type":"summary_text","text":"Ports\nIt is a switch."}]}`,
 		`  00:23:22 assistant: "the first answer" by gpt-4o`,
-		`  00:25:00 user: "the question, edited" after the beginning{"type":"message","role":"user","content":[{"type":"input_text","text":"the question, edited"},{"type":"input_text","text":"[image: sediment://file_01]"},{"type":"input_text","text":"[file: ports.csv]"}]}`,
+		`  00:25:00 user: "the question, edited\n[image: sediment://file_01]\n[file: ports.csv]" after the beginning{"type":"message","role":"user","content":[{"type":"input_text","text":"the question, edited"},{"type":"input_text","text":"[image: sediment://file_01]"},{"type":"input_text","text":"[file: ports.csv]"}]}`,
 		`  00:25:01.25 assistant: "the second answer" by o3`,
 	}},
 	{"open-webui.json", []string{
 		`Disks, llama3.2:3b, 2024-10-27T03:33:20Z to 2024-10-27T03:38:20Z, pinned true, archived false, {"source":"open-webui","source_id":"c1"}`,
-		`  03:33:21 user: "which disk?"{"type":"message","role":"user","content":[{"type":"input_text","text":"which disk?"},{"type":"input_image","image_url":"data:image/png;base64,AAAA"},{"type":"input_text","text":"smart.txt:\n` + "```\\nsdb: old\\n```" + `"}]}`,
+		`  03:33:21 user: "which disk?\nsmart.txt:\n` + "```\\nsdb: old\\n```" + `"{"type":"message","role":"user","content":[{"type":"input_text","text":"which disk?"},{"type":"input_image","image_url":"data:image/png;base64,AAAA"},{"type":"input_text","text":"smart.txt:\n` + "```\\nsdb: old\\n```" + `"}]}`,
 		`  03:33:22 assistant: "sda" by llama3.2:3b{"input_tokens":11,"cached_tokens":0,"output_tokens":3,"reasoning_tokens":0}`,
 		`  03:33:23 assistant: "" after 1 by qwen3:8b{"type":"reasoning","parts":[{"type":"summary_text","text":"sda \u003c sdb\nby age"}]}`,
 		`  03:33:23 assistant: "sdb" by qwen3:8b`,
 	}},
 	{"llama.cpp.json", []string{
 		`Fans, , 2025-06-04T01:20:01Z to 2025-06-04T01:20:09Z, pinned false, archived false, {"source":"llama.cpp","source_id":"conv-1749000000000"}`,
-		`  01:20:01 user: "why so loud?"{"type":"message","role":"user","content":[{"type":"input_text","text":"why so loud?"},{"type":"input_text","text":"fan.log:\n` + "```\\nrpm 9000\\n```" + `"}]}`,
+		`  01:20:01 user: "why so loud?\nfan.log:\n` + "```\\nrpm 9000\\n```" + `"{"type":"message","role":"user","content":[{"type":"input_text","text":"why so loud?"},{"type":"input_text","text":"fan.log:\n` + "```\\nrpm 9000\\n```" + `"}]}`,
 		`  01:20:02 assistant: "" by gemma{"input_tokens":20,"cached_tokens":0,"output_tokens":2,"reasoning_tokens":0}{"type":"reasoning","parts":[{"type":"summary_text","text":"hm"}]}`,
 		`  01:20:02 assistant: "dust" by gemma{"input_tokens":20,"cached_tokens":0,"output_tokens":2,"reasoning_tokens":0}`,
 		`  01:20:03 assistant: "a bearing" after 1 by `,
 	}},
 	{"llama.cpp.jsonl", []string{
 		`Fans again, , 2026-01-21T12:53:21Z to 2026-01-21T12:53:29Z, pinned false, archived false, {"source":"llama.cpp","source_id":"5b0c0001-0000-4000-8000-000000000001"}`,
-		`  12:53:21 user: "how fast is it?"{"type":"message","role":"user","content":[{"type":"input_text","text":"how fast is it?"},{"type":"input_image","image_url":"data:image/png;base64,AAAA"},{"type":"input_text","text":"fan.pdf:\n` + "```\\nmax 9000\\n```" + `"}]}`,
+		`  12:53:21 user: "how fast is it?\nfan.pdf:\n` + "```\\nmax 9000\\n```" + `"{"type":"message","role":"user","content":[{"type":"input_text","text":"how fast is it?"},{"type":"input_image","image_url":"data:image/png;base64,AAAA"},{"type":"input_text","text":"fan.pdf:\n` + "```\\nmax 9000\\n```" + `"}]}`,
 		`  12:53:22 assistant: "" by qwen3{"type":"reasoning","parts":[{"type":"summary_text","text":"ask the sensor"}]}`,
 		`  12:53:22 assistant: "[tool: sensors]\n` + "```json\\n{\\\"chip\\\":\\\"nct\\\"}\\n```" + `" by qwen3`,
 		`  12:53:23 assistant: "` + "```\\nfan1: 8900 RPM\\n```" + `" by `,
@@ -104,7 +104,7 @@ var formats = []struct {
 	}},
 	{"claude.json", []string{
 		`Backups, , 2025-01-02T03:04:05.123456Z to 2025-01-02T03:05:00Z, pinned false, archived false, {"source":"claude","source_id":"0b0b0b0b-0000-4000-8000-000000000001"}`,
-		`  03:04:05.123456 user: "how often?"{"type":"message","role":"user","content":[{"type":"input_text","text":"how often?"},{"type":"input_text","text":"cron.txt:\n` + "```\\n0 3 * * *\\n```" + `"},{"type":"input_text","text":"[file: disk.png]"}]}`,
+		`  03:04:05.123456 user: "how often?\ncron.txt:\n` + "```\\n0 3 * * *\\n```" + `\n[file: disk.png]"{"type":"message","role":"user","content":[{"type":"input_text","text":"how often?"},{"type":"input_text","text":"cron.txt:\n` + "```\\n0 3 * * *\\n```" + `"},{"type":"input_text","text":"[file: disk.png]"}]}`,
 		`  03:04:09.000001 assistant: "" by {"type":"reasoning","parts":[{"type":"summary_text","text":"cron says three"}]}`,
 		`  03:04:09.000001 assistant: "[tool: web_search]\n` + "```json\\n{\\\"query\\\": \\\"cron\\\"}\\n```\\n\\n```\\ncrontab(5)\\n```\\n\\n" + `daily" by `,
 	}},
@@ -143,12 +143,19 @@ func TestForeignExports(t *testing.T) {
 func TestADamagedForeignExport(t *testing.T) {
 	whole := strings.TrimSpace(sample(t, "claude.json"))
 	element := strings.TrimSuffix(strings.TrimPrefix(whole, "["), "]")
-	other := strings.ReplaceAll(element, "0b0b0b0b-", "0c0c0c0c-")
+	other, third := strings.ReplaceAll(element, "0b0b0b0b-", "0c0c0c0c-"), strings.ReplaceAll(element, "0b0b0b0b-", "0d0d0d0d-")
 	for name, c := range map[string]struct {
 		text  string
 		added int
 		said  string
 	}{
+		"in the middle":            {"[" + strings.Replace(element, `"text": "`, `"text" "`, 1) + "," + other + "]", 1, "conversation 1: the file is damaged after byte"},
+		"a quotation mark gone":    {"[" + strings.Replace(element, `"name": "Backups"`, `"name": "Backups`, 1) + "," + other + "]", 1, "conversation 1: the file is damaged after byte"},
+		"a comma gone":             {"[" + element + other + "," + third + "]", 3, "conversation 2: the file is damaged after byte"},
+		"a brace gone":             {"[" + strings.TrimSuffix(strings.TrimSpace(element), "}") + ",\n" + other + "]", 1, "conversation 1: the file is damaged after byte"},
+		"a byte that is no text":   {"[" + strings.Replace(element, "Backups", "Back\xffups", 1) + "," + other + "]", 1, "conversation 1: it has a byte"},
+		"a number among them":      {"[" + element + ",7," + other + "]", 2, "conversation 2: this is no export"},
+		"damaged, without a list":  {strings.Replace(element, `"name": "Backups"`, `"name": "Backups`, 1) + "\n" + other, 1, "conversation 1: the file is damaged after byte"},
 		"cut":                      {"[" + element + "," + other[:len(other)/2], 1, "conversation 2: the file is damaged from here on, after byte"},
 		"without its end":          {"[" + element, 1, "conversation 2: the file ends here"},
 		"one of no known kind":     {"[" + element + `,{"x":1},` + other + "]", 2, "conversation 2: this is no export"},
@@ -205,7 +212,7 @@ func TestLLMLog(t *testing.T) {
 			`  00:00:00 user: "alone"`,
 			`  00:00:00 assistant: "yes" by gpt-4o`,
 			`  00:00:00 system: "be kind"`,
-			`  00:00:00 user: "temp 90\nwhat is wrong?"{"type":"message","role":"user","content":[{"type":"input_text","text":"temp 90\nwhat is wrong?"},{"type":"input_image","image_url":"data:image/png;base64,iVBORw=="},{"type":"input_text","text":"[file: /tmp/noise.wav]"}]}`,
+			`  00:00:00 user: "temp 90\nwhat is wrong?\n[file: /tmp/noise.wav]"{"type":"message","role":"user","content":[{"type":"input_text","text":"temp 90\nwhat is wrong?"},{"type":"input_image","image_url":"data:image/png;base64,iVBORw=="},{"type":"input_text","text":"[file: /tmp/noise.wav]"}]}`,
 			`  00:00:00 assistant: "[tool: sensors]\n` + "```json\\n{\\\"chip\\\": \\\"nct\\\"}\\n```" + `" by gpt-4o`,
 			`  00:00:05 assistant: "` + "```\\n0 RPM\\n```" + `" by gpt-4o`,
 			`  00:00:05 assistant: "" by gpt-4o{"type":"reasoning","parts":[{"type":"summary_text","text":"it is hot"}]}`,

@@ -311,22 +311,19 @@ func (l *lines) read() ([]byte, error) {
 		l.pushed = nil
 		return text, nil
 	}
-	l.number++
 	var text []byte
 	for {
 		more, err := l.in.ReadSlice('\n')
 		text = append(text, more...)
-		if err == nil {
-			return text[:len(text)-1], nil
-		}
-		if err == io.EOF && len(text) > 0 {
-			return text, nil // cut off, as will be seen
+		if err == nil || err == io.EOF && len(text) > 0 { // or cut off, as will be seen
+			l.number++
+			return bytes.TrimSuffix(text, []byte("\n")), nil
 		}
 		if err != bufio.ErrBufferFull {
 			return nil, err
 		}
 		if len(text) > maxLine {
-			return nil, fmt.Errorf("line %d is longer than %d bytes", l.number, maxLine)
+			return nil, fmt.Errorf("line %d is longer than %d bytes", l.number+1, maxLine)
 		}
 	}
 }
@@ -338,7 +335,7 @@ func (l *lines) next(sum *encoder, f func(store.ArchiveRow) error) (place string
 		if err == io.EOF {
 			if began || !l.total {
 				l.total = true // said once
-				return place, bad("the file ends here in the middle, at line %d", l.number-1)
+				return place, bad("the file ends here in the middle, after line %d", l.number)
 			}
 			return place, io.EOF
 		}

@@ -804,6 +804,14 @@ func unindex(ctx context.Context, tx pgx.Tx, conversationID string, messageIDs [
 	return err
 }
 
+// Waiting returns how many messages wait to be indexed. Nothing is to depend on it but what is told of progress.
+func (s *Store) Waiting(ctx context.Context) (n int, err error) {
+	if err := s.pool.QueryRow(ctx, `SELECT count(*) FROM search_queue`).Scan(&n); err != nil {
+		return 0, Wrap("waiting", err)
+	}
+	return n, nil
+}
+
 // IndexPending puts up to limit texts, the latest first, into the search index: messages from the queue or, where none is left, what an
 // older version of the program indexed, or titles. It takes fewer when they are long. It returns how many it took: 0 when there are
 // none. Any number of processes may call it at once. It holds no lock that an append would wait for.

@@ -248,6 +248,12 @@ func (in finder) Hits(texts []store.Text) ([]store.Hit, error) {
 	return append(list, more...), err
 }
 
+// Waiting returns how many messages wait to be indexed. Nothing is to depend on it but what is told of progress.
+func (s *Store) Waiting(ctx context.Context) (n int, err error) {
+	err = s.read(ctx, func(t tx) error { return t.get(`SELECT count(*) FROM search_queue`, nil, &n) })
+	return n, wrap("waiting", err)
+}
+
 // IndexPending moves up to limit messages that a foreign program inserted, the latest first, from the queue to the search index,
 // and titles, and returns how many it took: 0 when there are none. Our own messages are indexed as they are appended.
 func (s *Store) IndexPending(ctx context.Context, limit int) (int, error) {

@@ -82,7 +82,19 @@ func foundAtOnce(t *testing.T, r *record) {
 	}
 	messages = r.get(t, conversation).Messages
 	found("a foreign insert", messages[len(messages)-1].ID)
+	waiting := func() int {
+		t.Helper()
+		n, err := r.Waiting(r.ctx)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return n
+	}
+	if waiting() == 0 {
+		t.Error("a foreign insert does not wait to be indexed")
+	}
 	r.drain(t)
+	equal(t, "what waits when all is indexed", waiting(), 0)
 	equal(t, "found when all is indexed", len(r.search(t, mark)), len(want))
 }
 

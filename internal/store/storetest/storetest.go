@@ -68,6 +68,7 @@ type Store interface {
 
 	Search(ctx context.Context, q store.SearchQuery) (store.Hits, error)
 	IndexPending(ctx context.Context, limit int) (int, error)
+	Waiting(ctx context.Context) (int, error)
 
 	ConversationIDs(ctx context.Context, after string, limit int) ([]string, error)
 	ArchiveSize(ctx context.Context) (conversations, messages int, err error)
