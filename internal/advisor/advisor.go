@@ -96,6 +96,8 @@ type Advisor struct {
 	tails   *tails
 	titles  *titles
 	replies map[string]*reply // being written by this process, by id
+	asked   map[string]bool   // ids of replies of which it is not known yet whether their questions are kept
+	missed  time.Time         // when last this server could not show that it lives
 }
 
 // session is the time in which the server's row is its own. It ends when another server has taken over, or with Stop; a
@@ -105,9 +107,20 @@ type session struct {
 	flusher *flusher
 	ctx     context.Context // ends with the session, its cause says why
 	end     context.CancelCauseFunc
-	work    sync.WaitGroup // replies being written
+	work    sync.WaitGroup  // replies being written
+	last    context.Context // ends what work is still being kept; not before Stop gives up
+	giveUp  context.CancelFunc
 
 	stopFlusher context.CancelFunc // once there is no work
+}
+
+// soon returns a context that ends some time after the session: a start or a row that is on its way to the record then may be kept, and
+// who settles what the session leaves has to know. cancel must be called.
+func (s *session) soon(ctx context.Context) (_ context.Context, cancel func()) {
+	ctx, end := context.WithCancel(context.WithoutCancel(ctx))
+	over := context.AfterFunc(s.ctx, func() { time.AfterFunc(finishTimeout, end) })
+	gone := context.AfterFunc(s.last, end)
+	return ctx, func() { over(); gone(); end() }
 }
 
 // Why a reply was stopped before the model had finished. Each is a cause of the reply's context.
@@ -134,7 +147,7 @@ const ReasonContentFilter = "content_filter"
 func Start(ctx context.Context, cfg Config) (*Advisor, error) {
 	cfg.Heartbeat = cmp.Or(cfg.Heartbeat, 3*time.Second)
 	cfg.DeadAfter = cmp.Or(cfg.DeadAfter, 15*time.Second)
-	a := &Advisor{Config: cfg, replies: map[string]*reply{}}
+	a := &Advisor{Config: cfg, replies: map[string]*reply{}, asked: map[string]bool{}}
 	a.tails = &tails{record: cfg.Record, news: a.news, wake: make(chan struct{}, 1), waiting: map[*waiter]struct{}{}, over: map[string]time.Time{}}
 	a.titles = &titles{first: map[string]string{}, wake: make(chan struct{}, 1)}
 	background, stop := context.WithCancel(context.Background())
@@ -170,11 +183,13 @@ func (a *Advisor) Stop(ctx context.Context) error {
 		a.idle.Wait()
 		close(done)
 	}()
+	defer s.giveUp()
 	select {
 	case <-done:
 		return nil
 	case <-ctx.Done():
 		a.stop() // a database that is away: the next start settles what is left
+		s.giveUp()
 		<-done
 		return ctx.Err()
 	}
@@ -245,9 +260,17 @@ func (a *Advisor) Ask(ctx context.Context, q Question) (store.Response, error) {
 		return store.Response{}, ErrStopping
 	}
 	s.work.Add(1)
+	id := store.NewID()
+	a.asked[id] = true
 	a.mu.Unlock()
+	done := func() {
+		a.mu.Lock()
+		delete(a.asked, id)
+		a.mu.Unlock()
+		s.work.Done()
+	}
 
-	n := store.NewResponse{ID: store.NewID(), Fence: s.fence, ConversationID: q.ConversationID, PreviousID: q.PreviousID,
+	n := store.NewResponse{ID: id, Fence: s.fence, ConversationID: q.ConversationID, PreviousID: q.PreviousID,
 		Expect: q.Expect, After: q.After, Input: q.Input, Model: model, Request: q.Request, Title: title(q.Input), Key: q.Key, Fingerprint: q.Fingerprint}
 	begun := a.begin(s, q, provider, n)
 	drop := func() { // no model works for what may not be kept
@@ -267,18 +290,18 @@ func (a *Advisor) Ask(ctx context.Context, q Question) (store.Response, error) {
 	switch {
 	case err == nil && !r.Ended():
 		goOn(r)
-		s.work.Done()
+		done()
 	case err != nil && unknown: // it may be in the record all the same, and then it is answered
 		err = &UnsureError{err}
 		go func() {
-			defer s.work.Done()
+			defer done()
 			if r, kept := a.find(s, n.ID); kept {
 				goOn(r)
 			}
 		}()
 	default:
 		drop()
-		s.work.Done()
+		done()
 	}
 	if errors.As(err, &repeated) {
 		if r, _, err = a.Record.ReadLog(ctx, repeated.ResponseID, 0); errors.Is(err, store.ErrNotFound) {
@@ -331,17 +354,22 @@ func (a *Advisor) kept(r *reply, as store.Response) {
 }
 
 // start keeps a question. When the connection broke it cannot know whether it is kept, and asks again with the same id, after it has
-// called troubled. If it still does not know when it gives up, it says so; where the database could not be reached it does.
+// called troubled. If it still does not know when it gives up, it says so; where the database could not be reached it does. Who asked may
+// leave meanwhile: what was sent to the database is waited for, and not sent again.
 func (a *Advisor) start(ctx context.Context, s *session, n store.NewResponse, troubled func()) (r store.Response, unknown bool, err error) {
-	ctx, cancel := context.WithTimeout(ctx, patience)
+	soon, end := s.soon(ctx)
+	defer end()
+	try, cancel := context.WithTimeout(soon, patience)
 	defer cancel()
-	defer context.AfterFunc(s.ctx, cancel)()
+	ctx, leave := context.WithTimeout(ctx, patience)
+	defer leave()
+	defer context.AfterFunc(s.ctx, leave)()
 	var pause backoff
 	for {
-		r, err = a.Record.StartResponse(ctx, n)
+		r, err = a.Record.StartResponse(try, n)
 		var repeated *store.RepeatedError
 		if errors.As(err, &repeated) && repeated.ResponseID == n.ID {
-			r, _, err = a.Record.ReadLog(ctx, n.ID, 0)
+			r, _, err = a.Record.ReadLog(try, n.ID, 0)
 		}
 		if !store.Unknown(err) {
 			return r, false, err
@@ -356,20 +384,23 @@ func (a *Advisor) start(ctx context.Context, s *session, n store.NewResponse, tr
 	}
 }
 
-// lateCommit is how long after a connection broke what was sent over it may still be kept.
+// lateCommit is how long after a connection broke what was sent over it may still be kept. What is kept even later is settled, see
+// [Advisor.settle].
 const lateCommit = 30 * time.Second
 
-// find returns a reply that may be in the record, or false when it is not, or the session ends.
+// find returns a reply that may be in the record, or false when it is not, or soon after the session has ended.
 func (a *Advisor) find(s *session, id string) (store.Response, bool) {
+	ctx, end := s.soon(context.Background())
+	defer end()
 	var pause backoff
 	for begun := time.Now(); ; {
-		try, cancel := context.WithTimeout(s.ctx, patience)
+		try, cancel := context.WithTimeout(ctx, patience)
 		r, _, err := a.Record.ReadLog(try, id, 0)
 		cancel()
 		if err == nil {
 			return r, !r.Ended()
 		}
-		if errors.Is(err, store.ErrNotFound) && time.Since(begun) > lateCommit || !pause.wait(s.ctx) {
+		if errors.Is(err, store.ErrNotFound) && time.Since(begun) > lateCommit || !pause.wait(ctx) {
 			return r, false
 		}
 	}

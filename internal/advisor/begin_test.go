@@ -73,8 +73,8 @@ func TestWhenAModelIsAsked(t *testing.T) {
 					}
 				}}}
 				a := &Advisor{Config: Config{Record: record, Models: &model, Notes: lab.New("", 0), Log: slog.New(slog.NewTextHandler(&said, nil))},
-					replies: map[string]*reply{}, titles: &titles{}}
-				a.session = &session{flusher: &flusher{wake: make(chan struct{}, 1)}}
+					replies: map[string]*reply{}, asked: map[string]bool{}, titles: &titles{}}
+				a.session = &session{flusher: &flusher{wake: make(chan struct{}, 1)}, last: t.Context()}
 				a.session.ctx, a.session.end = context.WithCancelCause(t.Context())
 				test.q.Input = []store.NewMessage{{Role: "user", Content: "q"}}
 				if _, err := a.Ask(t.Context(), test.q); !errors.Is(err, store.ErrNotFound) {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"golang.org/x/sync/errgroup"
@@ -32,6 +33,7 @@ func (a *Advisor) join(ctx, background context.Context) (*session, error) {
 		return nil, err
 	}
 	s := &session{fence: fence}
+	s.last, s.giveUp = context.WithCancel(context.Background())
 	s.ctx, s.end = context.WithCancelCause(context.Background())
 	s.flusher = newFlusher(a.Record, fence, a.Log, func() { s.end(errFenced) }, a.tails.look)
 	flushing, stop := context.WithCancel(background)
@@ -40,12 +42,16 @@ func (a *Advisor) join(ctx, background context.Context) (*session, error) {
 	return s, nil
 }
 
-// settle ends the replies of a server that writes no more as interrupted, with the text they had.
+// settle ends the replies of a server that nobody writes any more as interrupted, with the text they had. Of this server's own those are
+// spared that are being written, or may be soon.
 func (a *Advisor) settle(ctx context.Context, fence store.Fence, serverID string) error {
 	left, err := a.Record.Running(ctx, serverID)
 	if err != nil {
 		return err
 	}
+	a.mu.Lock()
+	left = slices.DeleteFunc(left, func(r store.Response) bool { return a.replies[r.ID] != nil || a.asked[r.ID] })
+	a.mu.Unlock()
 	group, ctx := errgroup.WithContext(ctx)
 	group.SetLimit(settleAtOnce)
 	for _, r := range left {
@@ -55,16 +61,16 @@ func (a *Advisor) settle(ctx context.Context, fence store.Fence, serverID string
 			if err != nil && !errors.Is(err, store.ErrNotFound) {
 				return fmt.Errorf("advisor: settle an interrupted reply: %w", err)
 			}
-			a.Log.Info("settled a reply whose server had stopped", "response", r.ID, "server", serverID)
+			a.Log.Info("settled a reply that nobody writes any more", "response", r.ID, "server", serverID)
 			return nil
 		})
 	}
 	return group.Wait()
 }
 
-// live shows that this server lives, and joins anew after another has taken over.
+// live shows that this server lives, settles what it has started and does not write, and joins anew after another has taken over.
 func (a *Advisor) live(ctx context.Context) {
-	forgotten := time.Time{}
+	forgotten, settled := time.Time{}, time.Now()
 	for each(ctx, a.Heartbeat) {
 		a.mu.Lock()
 		s := a.session
@@ -80,7 +86,15 @@ func (a *Advisor) live(ctx context.Context) {
 			s.end(errFenced)
 			a.rejoin(ctx, s)
 		case err != nil && s.ctx.Err() == nil && ctx.Err() == nil:
+			a.mu.Lock()
+			a.missed = time.Now()
+			a.mu.Unlock()
 			a.Log.Warn("the database does not answer", "error", err)
+		case err == nil && time.Since(settled) > a.DeadAfter: // a question may be kept after it was given up, and an end may be refused
+			settled = time.Now()
+			if err := a.settle(ctx, s.fence, a.ServerID); err != nil && ctx.Err() == nil {
+				a.Log.Warn("replies that nobody writes are not settled yet", "error", err)
+			}
 		}
 		if time.Since(forgotten) > time.Hour {
 			if _, err := a.Record.ForgetKeys(ctx, time.Now().Add(-keepKeys)); err == nil {
@@ -113,6 +127,7 @@ func (a *Advisor) Writing() int {
 func (a *Advisor) rejoin(ctx context.Context, old *session) {
 	a.Log.Error("another server has taken this one's replies over; they stop here, and it joins anew")
 	old.work.Wait()
+	old.giveUp()
 	old.stopFlusher()
 	s, err := a.join(ctx, ctx)
 	if err != nil {
@@ -175,6 +190,9 @@ func (a *Advisor) takeOver(ctx context.Context) {
 		if looked = time.Now(); err != nil {
 			continue
 		}
+		a.mu.Lock()
+		missed := a.missed
+		a.mu.Unlock()
 		still := map[string]sighting{}
 		for _, server := range servers {
 			if server.ID == a.ServerID {
@@ -183,6 +201,9 @@ func (a *Advisor) takeOver(ctx context.Context) {
 			was, known := seen[server.ID]
 			if !known || was.server != server {
 				was = sighting{server, time.Now()}
+			}
+			if was.since.Before(missed) { // where this server could not write the other could not, either
+				was.since = missed
 			}
 			still[server.ID] = was
 			if time.Since(was.since) < a.DeadAfter {

@@ -30,27 +30,35 @@ func (s *still) FenceOff(context.Context, store.Server) (bool, error) {
 func (s *still) Running(context.Context, string) ([]store.Response, error) { return nil, nil }
 
 // A server is taken for dead once its counter was seen to stand still all of 15 seconds. A time in which nobody looked, or the database
-// did not answer, is none of them: it may have had no way to show that it lives.
+// did not answer, or this server could not write to it, is none of them: it may have had no way to show that it lives.
 func TestAServerIsSeenToStandStillBeforeItIsTakenOver(t *testing.T) {
 	for name, test := range map[string]struct {
 		tenth  func() error  // instead of the tenth look, after nine seconds
+		missed bool          // then this server could not show that it lives
 		within time.Duration // after which the server is fenced off
 	}{
-		"seen all along":        {func() error { return nil }, 16 * time.Second},
-		"the database is away":  {func() error { return errors.New("no answer") }, 26 * time.Second},
-		"the process is paused": {func() error { time.Sleep(time.Minute); return nil }, 86 * time.Second},
+		"seen all along":                {tenth: func() error { return nil }, within: 16 * time.Second},
+		"the database is away":          {tenth: func() error { return errors.New("no answer") }, within: 26 * time.Second},
+		"the database can only be read": {tenth: func() error { return nil }, missed: true, within: 26 * time.Second},
+		"the process is paused":         {tenth: func() error { time.Sleep(time.Minute); return nil }, within: 86 * time.Second},
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				looks, begun := 0, time.Now()
 				record := &still{fenced: make(chan time.Time, 1)}
+				var a *Advisor
 				record.look = func() error {
-					if looks++; looks == 10 {
-						return test.tenth()
+					if looks++; looks != 10 {
+						return nil
 					}
-					return nil
+					if test.missed {
+						a.mu.Lock()
+						a.missed = time.Now()
+						a.mu.Unlock()
+					}
+					return test.tenth()
 				}
-				a := &Advisor{Config: Config{Record: record, ServerID: "this", Log: slog.New(slog.DiscardHandler), Heartbeat: 3 * time.Second,
+				a = &Advisor{Config: Config{Record: record, ServerID: "this", Log: slog.New(slog.DiscardHandler), Heartbeat: 3 * time.Second,
 					DeadAfter: 15 * time.Second}, session: &session{}}
 				ctx, stop := context.WithCancel(t.Context())
 				go a.takeOver(ctx)

@@ -86,9 +86,8 @@ func (a *Advisor) write(r *reply) {
 // rest returns the last rows of the reply once nothing of it is on its way to the log, where it would be shown while the end does
 // without it. A session that is over does not wait long: who settles the reply waits for the writes under way.
 func (r *reply) rest() ([]store.Delta, error) {
-	ctx, cancel := context.WithCancel(context.WithoutCancel(r.ctx))
+	ctx, cancel := r.session.soon(r.ctx)
 	defer cancel()
-	defer context.AfterFunc(r.session.ctx, func() { time.AfterFunc(finishTimeout, cancel) })()
 	return r.log.rest(ctx)
 }
 
@@ -102,7 +101,7 @@ func (r *reply) without(end store.Finish, err error) store.Finish {
 // finish commits the end, as often as it takes; after an unknown outcome the record says which end it was. It returns the end as the
 // record has it, with the whole log, or nil where it has nothing any more; and false where the reply has not ended.
 func (a *Advisor) finish(r *reply, end store.Finish) (*Step, bool) {
-	ctx := context.WithoutCancel(r.ctx)
+	ctx := r.session.last
 	var pause backoff
 	for {
 		try, cancel := context.WithTimeout(ctx, finishTimeout)

@@ -1,13 +1,16 @@
 package advisor_test
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"log/slog"
+	"runtime"
 	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
+	"time"
 
 	"git.georgsen.dk/hwlab/internal/advisor"
 	"git.georgsen.dk/hwlab/internal/lab"
@@ -138,4 +141,109 @@ func (l *listener) Handle(ctx context.Context, r slog.Record) error {
 
 func (l *listener) WithAttrs(attrs []slog.Attr) slog.Handler {
 	return &listener{l.Handler.WithAttrs(attrs), l.message, l.heard}
+}
+
+// A question that is being kept when the server stops is one of those that it settles.
+func TestAQuestionIsSettledThatIsKeptWhileTheServerStops(t *testing.T) {
+	testrecord.Each(t, func(t *testing.T, r testrecord.Record) {
+		asking, stopping := make(chan struct{}), make(chan struct{})
+		record := &troubled{Record: r, start: func(ctx context.Context, n store.NewResponse) (store.Response, error) {
+			close(asking)
+			<-stopping
+			response, err := r.StartResponse(context.WithoutCancel(ctx), n) // its commit is under way, whatever becomes of ctx
+			return response, cmp.Or(ctx.Err(), err)
+		}}
+		server := store.NewID()
+		a, err := advisor.Start(t.Context(), advisor.Config{Record: record, Models: models{llmtest.New("m")}, Notes: lab.New("", 0), ServerID: server,
+			Log: slog.New(slog.NewTextHandler(t.Output(), nil))})
+		if err != nil {
+			t.Fatal(err)
+		}
+		asked := make(chan struct{})
+		go func() {
+			defer close(asked)
+			a.Ask(context.WithoutCancel(t.Context()), advisor.Question{Model: "m", Input: []store.NewMessage{{Role: "user", Content: "q"}}})
+		}()
+		<-asking
+		stopped := make(chan error)
+		go func() { stopped <- a.Stop(context.WithoutCancel(t.Context())) }()
+		for a.Ready(t.Context()) != advisor.ErrStopping {
+			runtime.Gosched()
+		}
+		close(stopping)
+		if err := <-stopped; err != nil {
+			t.Error(err)
+		}
+		<-asked
+		if left, err := r.Running(t.Context(), server); err != nil || len(left) > 0 {
+			t.Errorf("the next start finds %+v, %v", left, err)
+		}
+	})
+}
+
+// A reply of this server that it does not write, since the database kept its question long after that was given up, is settled; one
+// that it writes is not.
+func TestAReplyThatNobodyWritesIsSettled(t *testing.T) {
+	testrecord.Each(t, func(t *testing.T, r testrecord.Record) {
+		var fence store.Fence
+		record := &troubled{Record: r, start: func(ctx context.Context, n store.NewResponse) (store.Response, error) {
+			fence = n.Fence
+			return r.StartResponse(ctx, n)
+		}}
+		gate := llmtest.NewGate()
+		model := llmtest.New("m")
+		model.Script(llmtest.Step{Text: "one "}, llmtest.Step{Gate: gate, Text: "two"})
+		a, err := advisor.Start(t.Context(), advisor.Config{Record: record, Models: models{model}, Notes: lab.New("", 0), ServerID: store.NewID(),
+			Log: slog.New(slog.NewTextHandler(t.Output(), nil)), Heartbeat: 10 * time.Millisecond, DeadAfter: 20 * time.Millisecond})
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer a.Stop(context.WithoutCancel(t.Context()))
+		written := ask(t, a, "q")
+		<-gate.Reached()
+		stray, err := r.StartResponse(t.Context(), store.NewResponse{ID: store.NewID(), Fence: fence, Model: "m", Input: []store.NewMessage{{Role: "user", Content: "late"}}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, end := follow(t, a, stray.ID); end.Status != store.ResponseIncomplete || end.IncompleteReason != advisor.ReasonInterrupted {
+			t.Errorf("it ends as %s, %s", end.Status, end.IncompleteReason)
+		}
+		gate.Open()
+		if shown, end := follow(t, a, written.ID); end.Status != store.ResponseCompleted || shown != "one two" {
+			t.Errorf("the one that is written ends as %s with %q", end.Status, shown)
+		}
+	})
+}
+
+// A server that has no more time to stop does not wait for a database that hangs.
+func TestAStopThatGivesUpEndsWhatHangs(t *testing.T) {
+	testrecord.Each(t, func(t *testing.T, r testrecord.Record) {
+		hanging := make(chan struct{})
+		var tries atomic.Int32
+		record := &troubled{Record: r, finish: func(ctx context.Context, f store.Finish) (store.Response, []store.Delta, error) {
+			if tries.Add(1) == 1 {
+				close(hanging)
+			}
+			<-ctx.Done()
+			return store.Response{}, nil, ctx.Err()
+		}}
+		gate := llmtest.NewGate()
+		model := llmtest.New("m")
+		model.Script(llmtest.Step{Gate: gate, Text: "never"})
+		a, err := advisor.Start(t.Context(), advisor.Config{Record: record, Models: models{model}, Notes: lab.New("", 0), ServerID: store.NewID(),
+			Log: slog.New(slog.NewTextHandler(t.Output(), nil))})
+		if err != nil {
+			t.Fatal(err)
+		}
+		ask(t, a, "q")
+		<-gate.Reached()
+		ctx, giveUp := context.WithCancel(context.WithoutCancel(t.Context()))
+		stopped := make(chan error)
+		go func() { stopped <- a.Stop(ctx) }()
+		<-hanging
+		giveUp()
+		if err := <-stopped; !errors.Is(err, context.Canceled) || tries.Load() != 1 {
+			t.Errorf("it stops with %v after %d tries", err, tries.Load())
+		}
+	})
 }
