@@ -55,6 +55,7 @@ type Record interface {
 	UpdateConversation(ctx context.Context, id string, change store.ConversationChange) (store.ConversationSummary, error)
 
 	IndexPending(ctx context.Context, limit int) (int, error)
+	KeyedResponse(ctx context.Context, key, fingerprint string) (responseID string, err error)
 	ForgetKeys(ctx context.Context, before time.Time) (int, error)
 }
 
@@ -304,9 +305,30 @@ func (a *Advisor) Ask(ctx context.Context, q Question) (store.Response, error) {
 		done()
 	}
 	if errors.As(err, &repeated) {
-		if r, _, err = a.Record.ReadLog(ctx, repeated.ResponseID, 0); errors.Is(err, store.ErrNotFound) {
-			err = ErrDeleted
-		}
+		return a.first(ctx, repeated.ResponseID)
+	}
+	return r, err
+}
+
+// Asked returns the reply to a question that was asked before with the same key, or false. What the question names may be gone since,
+// or be unknown to this server. Errors are the store's, and [ErrDeleted].
+func (a *Advisor) Asked(ctx context.Context, key, fingerprint string) (store.Response, bool, error) {
+	id, err := a.Record.KeyedResponse(ctx, key, fingerprint)
+	if store.Unknown(err) { // for a database that is away Ask waits
+		return store.Response{}, false, nil
+	}
+	if err != nil || id == "" {
+		return store.Response{}, false, err
+	}
+	r, err := a.first(ctx, id)
+	return r, err == nil, err
+}
+
+// first returns the reply to the first of several requests with one key.
+func (a *Advisor) first(ctx context.Context, id string) (store.Response, error) {
+	r, _, err := a.Record.ReadLog(ctx, id, 0)
+	if errors.Is(err, store.ErrNotFound) {
+		err = ErrDeleted
 	}
 	return r, err
 }

@@ -51,6 +51,7 @@ type Record interface {
 // Advisor writes replies.
 type Advisor interface {
 	Ask(ctx context.Context, q advisor.Question) (store.Response, error)
+	Asked(ctx context.Context, key, fingerprint string) (store.Response, bool, error)
 	Answer(ctx context.Context, q advisor.Question) iter.Seq2[advisor.Step, error]
 	Follow(ctx context.Context, responseID string, from int) iter.Seq2[advisor.Step, error]
 	Ended(ctx context.Context, responseID string) (store.Response, []store.Delta, error)

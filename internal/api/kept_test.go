@@ -46,6 +46,10 @@ func (f failing) Ask(context.Context, advisor.Question) (store.Response, error) 
 	return store.Response{ID: store.NewID(), Status: store.ResponseInProgress}, f.ask
 }
 
+func (f failing) Asked(context.Context, string, string) (store.Response, bool, error) {
+	return store.Response{}, false, nil
+}
+
 func (f failing) Follow(context.Context, string, int) iter.Seq2[advisor.Step, error] {
 	return func(yield func(advisor.Step, error) bool) { yield(advisor.Step{}, f.follow) }
 }

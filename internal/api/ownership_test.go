@@ -241,6 +241,42 @@ func TestARetryGetsTheSameResponse(t *testing.T) {
 	})
 }
 
+// What a question names may be gone when it is sent again, or be unknown to the server that gets it.
+func TestARetryNeedsNothingThatItNames(t *testing.T) {
+	key := func(name string) http.Header { return http.Header{"Idempotency-Key": {name}} }
+	each(t, func(t *testing.T, s *server) {
+		other := s.ok("POST", "/v1/responses", object{"input": "to be named"})
+		item := data(s.ok("GET", "/v1/responses/"+other.str("id")+"/input_items", nil))[0].str("id")
+		body := object{"input": []object{{"type": "item_reference", "id": item}}}
+		_, raw, _ := s.send("POST", "/v1/responses", body, key("item"))
+		first := decode(t, raw)
+		s.ok("DELETE", "/v1/responses/"+other.str("id"), nil)
+		if status, raw, _ := s.send("POST", "/v1/responses", body, key("item")); status != 200 || decode(t, raw).str("id") != first.str("id") {
+			t.Errorf("a retry after its item was deleted is answered %d %s", status, raw)
+		}
+		if status, _, _ := s.send("POST", "/v1/responses", body, key("another")); status != 404 {
+			t.Errorf("a new request that names it is answered %d", status)
+		}
+	})
+	t.Run("from a server without the model", func(t *testing.T) {
+		dsn := testpg.Schema(t, testpg.URL(t))
+		with := func(model string) *server {
+			fake := llmtest.New(model)
+			return startWith(t, testrecord.PostgresAt(t, dsn), store.NewID(), lab.New("", 0), fake, fake)
+		}
+		a, b := with("only-here"), with("elsewhere")
+		body := object{"input": "q", "model": "only-here"}
+		_, raw, _ := a.send("POST", "/v1/responses", body, key("model"))
+		first := decode(t, raw)
+		if status, raw, _ := b.send("POST", "/v1/responses", body, key("model")); status != 200 || decode(t, raw).str("id") != first.str("id") || first.str("id") == "" {
+			t.Errorf("the retry is answered %d %s", status, raw)
+		}
+		if status, raw, header := b.send("POST", "/v1/responses", object{"input": "q", "model": "nowhere"}, key("model")); status != 409 || header.Get("X-Should-Retry") != "false" {
+			t.Errorf("another body is answered %d %s", status, raw)
+		}
+	})
+}
+
 func TestARetryGetsTheSameConversation(t *testing.T) {
 	key := func() http.Header { return http.Header{"Idempotency-Key": {"k"}} }
 	each(t, func(t *testing.T, s *server) {

@@ -22,17 +22,27 @@ func (a *API) createResponse(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
+	key, fingerprint, err := idempotency(r, body)
+	if err != nil {
+		return err
+	}
+	if key != "" {
+		if !q.stored() {
+			return badRequest("Idempotency-Key", "an Idempotency-Key needs a reply that is kept: it cannot be used with store: false")
+		}
+		if reply, asked, err := a.Advisor.Asked(r.Context(), key, fingerprint); err != nil || asked {
+			if err != nil {
+				return err
+			}
+			return a.answer(w, r, q, reply, false)
+		}
+	}
 	question, err := a.question(r, q)
 	if err != nil {
 		return err
 	}
-	if question.Key, question.Fingerprint, err = idempotency(r, body); err != nil {
-		return err
-	}
+	question.Key, question.Fingerprint = key, fingerprint
 	if !q.stored() {
-		if question.Key != "" {
-			return badRequest("Idempotency-Key", "an Idempotency-Key needs a reply that is kept: it cannot be used with store: false")
-		}
 		steps := a.Advisor.Answer(r.Context(), question)
 		if q.Stream {
 			return askError(a.stream(w, r, steps, -1), q)
@@ -42,22 +52,28 @@ func (a *API) createResponse(w http.ResponseWriter, r *http.Request) error {
 	var unsure *advisor.UnsureError
 	reply, err := a.Advisor.Ask(r.Context(), question)
 	kept := err == nil || errors.As(err, &unsure)
-	switch {
-	case err != nil:
+	if err != nil {
 		err = askError(err, q)
-	case q.Stream:
-		err = a.stream(w, r, a.Advisor.Follow(r.Context(), reply.ID, 0), -1)
-	case q.Background && question.Key == "": // it has just begun
-		err = writeResponse(w, reply, nil)
-	case q.Background:
-		err = a.sendResponse(w, r, reply.ID)
-	default:
-		err = a.waitResponse(w, r, reply.ID)
+	} else {
+		err = a.answer(w, r, q, reply, key == "")
 	}
 	if err != nil && kept && question.Key == "" {
 		w.Header().Set("x-should-retry", "false") // clients repeat a 5xx by themselves, and the question would stand twice
 	}
 	return err
+}
+
+// answer answers a request with its reply, which may have just begun.
+func (a *API) answer(w http.ResponseWriter, r *http.Request, q responseRequest, reply store.Response, begun bool) error {
+	switch {
+	case q.Stream:
+		return a.stream(w, r, a.Advisor.Follow(r.Context(), reply.ID, 0), -1)
+	case q.Background && begun:
+		return writeResponse(w, reply, nil)
+	case q.Background:
+		return a.sendResponse(w, r, reply.ID)
+	}
+	return a.waitResponse(w, r, reply.ID)
 }
 
 // question is what the advisor is asked. It refuses what is wrong with the request.

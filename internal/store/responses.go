@@ -281,13 +281,36 @@ func claimKey(ctx context.Context, tx pgx.Tx, scope, key, fingerprint, id string
 	if err != nil || tag.RowsAffected() > 0 {
 		return id, err
 	}
+	return keyed(ctx, tx, scope, key, fingerprint)
+}
+
+// keyed returns what the first request with a key made, or pgx.ErrNoRows.
+func keyed(ctx context.Context, q interface {
+	QueryRow(ctx context.Context, sql string, args ...any) pgx.Row
+}, scope, key, fingerprint string) (first string, err error) {
 	var known string
-	err = tx.QueryRow(ctx, `SELECT response_id, fingerprint FROM idempotency WHERE scope = $1::text AND key = $2::text`, scope, key).
+	err = q.QueryRow(ctx, `SELECT response_id, fingerprint FROM idempotency WHERE scope = $1::text AND key = $2::text`, scope, key).
 		Scan((*uuidText)(&first), &known)
 	if err == nil && known != fingerprint {
 		err = ErrKeyReused
 	}
 	return first, err
+}
+
+// KeyedResponse returns which response the first request with an idempotency key started, though it may have been deleted since; "" when no
+// request came with it, and ErrKeyReused when that was another request.
+func (s *Store) KeyedResponse(ctx context.Context, key, fingerprint string) (responseID string, err error) {
+	if CheckText("key", key) != nil {
+		return "", nil
+	}
+	responseID, err = keyed(ctx, s.pool, "responses", key, fingerprint)
+	if errors.Is(err, pgx.ErrNoRows) {
+		return "", nil
+	}
+	if err != nil {
+		return "", Wrap("a request's key", err)
+	}
+	return responseID, nil
 }
 
 // ForgetKeys forgets the idempotency keys of before a time and returns how many they were.

@@ -142,12 +142,33 @@ func (t tx) claimKey(scope, key, fingerprint, id string) (first string, err erro
 	if err != nil || changed > 0 {
 		return id, err
 	}
+	return t.keyed(scope, key, fingerprint)
+}
+
+// keyed returns what the first request with a key made, or sql.ErrNoRows.
+func (t tx) keyed(scope, key, fingerprint string) (first string, err error) {
 	var known string
 	err = t.get(`SELECT response_id, fingerprint FROM idempotency WHERE scope = ? AND key = ?`, []any{scope, key}, &first, &known)
 	if err == nil && known != fingerprint {
 		err = store.ErrKeyReused
 	}
 	return first, err
+}
+
+// KeyedResponse returns which response the first request with an idempotency key started, though it may have been deleted since; "" when no
+// request came with it, and [store.ErrKeyReused] when that was another request.
+func (s *Store) KeyedResponse(ctx context.Context, key, fingerprint string) (responseID string, err error) {
+	err = s.read(ctx, func(t tx) error {
+		responseID, err = t.keyed("responses", key, fingerprint)
+		return err
+	})
+	if errors.Is(err, sql.ErrNoRows) {
+		return "", nil
+	}
+	if err != nil {
+		return "", wrap("a request's key", err)
+	}
+	return responseID, nil
 }
 
 // ForgetKeys forgets the idempotency keys of before a time and returns how many they were.

@@ -164,9 +164,18 @@ var idempotencyTests = []test{
 func retryFirst(t *testing.T, r *record) {
 	conversation, f := r.create(t), r.join(t)
 	n := store.NewResponse{Fence: f, ConversationID: conversation, Input: user("q"), Key: store.NewID(), Fingerprint: "one"}
+	keyed := func(when, fingerprint, want string, wantErr error) {
+		t.Helper()
+		if id, err := r.KeyedResponse(r.ctx, n.Key, fingerprint); id != want || !errors.Is(err, wantErr) {
+			t.Errorf("%s the key is of response %q, %v", when, id, err)
+		}
+	}
+	keyed("before the first request", "one", "", nil)
 	first := r.start(t, n)
 	repeated := func(when string) {
 		t.Helper()
+		keyed(when, "one", first.ID, nil)
+		keyed(when+", for another request,", "two", "", store.ErrKeyReused)
 		r.sameState(t, conversation, func() {
 			_, err := r.StartResponse(r.ctx, n)
 			var again *store.RepeatedError

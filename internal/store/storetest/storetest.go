@@ -64,6 +64,7 @@ type Store interface {
 	DeleteResponse(ctx context.Context, id string) (store.Response, error)
 	RequestCancel(ctx context.Context, responseID string) error
 	Unwanted(ctx context.Context, responseIDs []string) (cancelled, gone []string, err error)
+	KeyedResponse(ctx context.Context, key, fingerprint string) (responseID string, err error)
 	ForgetKeys(ctx context.Context, before time.Time) (int, error)
 
 	Search(ctx context.Context, q store.SearchQuery) (store.Hits, error)
