@@ -23,8 +23,11 @@ import (
 	"git.georgsen.dk/hwlab/internal/web"
 )
 
-// stopTimeout is how long replies that are being written get to be settled when the server is told to stop.
-const stopTimeout = 10 * time.Second
+// A server that is told to stop ends within ten seconds, also where its database hangs.
+const (
+	stopTimeout  = 8 * time.Second // for replies that are being written to be settled
+	closeTimeout = 2 * time.Second // for PostgreSQL to say goodbye to each connection
+)
 
 func newServeCommand() *cobra.Command {
 	var cfg config
@@ -105,7 +108,7 @@ func serve(ctx context.Context, cfg config, out io.Writer, log *slog.Logger) (er
 	fmt.Fprintln(out, "stopping   settling the replies that are being written")
 	stop, cancel := context.WithTimeout(context.WithoutCancel(ctx), stopTimeout)
 	defer cancel()
-	settled := s.replies.Stop(stop) // first, so that their readers see the end
+	settled := notSettled(s.replies.Stop(stop)) // first, so that their readers see the end
 	if err := server.Shutdown(stop); err != nil {
 		server.Close()
 	}
@@ -170,10 +173,14 @@ func (s *ownServer) stop(ctx context.Context) error {
 	defer cancel()
 	err := s.replies.Stop(ctx)
 	s.close()
-	if err != nil {
-		return fmt.Errorf("not all replies could be settled in time; the next start does it: %w", err)
+	return notSettled(err)
+}
+
+func notSettled(err error) error {
+	if err == nil {
+		return nil
 	}
-	return nil
+	return fmt.Errorf("not all replies could be settled in time; the next start does it: %w", err)
 }
 
 // close closes what was opened.
@@ -182,7 +189,19 @@ func (s *ownServer) close() {
 		s.models.Close()
 	}
 	if s.kept != nil {
-		s.kept.Close()
+		closed := make(chan struct{})
+		go func() {
+			defer close(closed)
+			s.kept.Close()
+		}()
+		var late <-chan time.Time // never, for a file
+		if _, ok := s.kept.(*store.Store); ok {
+			late = time.After(closeTimeout)
+		}
+		select {
+		case <-closed:
+		case <-late:
+		}
 	}
 	if s.id != nil {
 		s.id.Release()
