@@ -593,10 +593,10 @@ func (a *Advisor) readLog(ctx context.Context, responseID string, from int, isNe
 	}
 }
 
-// running returns a reply that is written here, as it began, and false for another.
+// running returns a reply that is written here, as it began, and false for another, and for one that was deleted and is just being stopped.
 func (a *Advisor) running(responseID string) (store.Response, bool) {
 	r := a.writes(responseID)
-	if r == nil {
+	if r == nil || context.Cause(r.ctx) == errDeleted {
 		return store.Response{}, false
 	}
 	return r.Response, true

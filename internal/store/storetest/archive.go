@@ -22,7 +22,8 @@ var archiveTests = []test{
 	{"AnIDThatIsTaken", archiveTaken},
 }
 
-// Grow makes a listed or unlisted conversation of drawn turns, branches, replies of every end, deletions and titles.
+// Grow makes a listed or unlisted conversation of drawn turns, branches, replies of every end, deletions and titles. It is removed when
+// the example ends.
 func Grow(rt *rapid.T, t *testing.T, s Store) (conversation string) {
 	r := &record{Store: s, ctx: t.Context()}
 	f := r.join(rt)
@@ -31,6 +32,7 @@ func Grow(rt *rapid.T, t *testing.T, s Store) (conversation string) {
 	if err != nil {
 		rt.Fatalf("CreateConversationWith: %v", err)
 	}
+	r.remove(rt, id) // rapid may give an example up half-way
 	var replies []store.Response
 	for range rapid.IntRange(0, 6).Draw(rt, "turns") {
 		n := store.NewResponse{Fence: f, ConversationID: id, Model: "m", Request: []byte(`{"a": [1, 2.50, "<&>"]}`),

@@ -191,7 +191,8 @@ export class Search {
     }
     this.found = this.before = q;
     this.tell(since === null ? null : date.format(since * 1000), order === "best");
-    if (!this.active) this.activate(this.rows.find((row) => row.dataset.name === (shown ?? this.foremost)) ?? this.rows[0] ?? null);
+    const named = (/** @type {string | null | undefined} */ name) => this.rows.find((row) => row.dataset.name === name);
+    if (!this.active) this.activate(named(shown) ?? named(this.foremost) ?? this.rows[0] ?? null);
   }
 
   /** Says what there is. @param {string | null} since @param {boolean} best */
