@@ -48,7 +48,7 @@ func TestWhoReadsAReplyThatIsWrittenHereWaitsForTheDatabase(t *testing.T) {
 				a := &Advisor{Config: Config{Record: record}, replies: map[string]*reply{}}
 				a.tails = &tails{record: silent{}, news: a.news, wake: make(chan struct{}, 1), waiting: map[*waiter]struct{}{}, over: map[string]time.Time{}}
 				if ours {
-					a.replies["r"] = &reply{log: &replyLog{f: &flusher{}}, wait: &atomic.Pointer[Wait]{}}
+					a.replies["r"] = &reply{ctx: t.Context(), log: &replyLog{f: &flusher{}}, wait: &atomic.Pointer[Wait]{}}
 					time.AfterFunc(time.Second, func() { a.tails.ended("r", nil) })
 				}
 				begun := time.Now()

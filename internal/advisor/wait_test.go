@@ -28,7 +28,7 @@ func TestAReaderOfAReplyThatWaitsHearsOfItAndEvery15Seconds(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		a := &Advisor{Config: Config{Record: silent{}}, replies: map[string]*reply{}}
 		a.tails = &tails{record: silent{}, news: a.news, wake: make(chan struct{}, 1), waiting: map[*waiter]struct{}{}, over: map[string]time.Time{}}
-		r := &reply{log: &replyLog{f: &flusher{}}, wait: &atomic.Pointer[Wait]{}}
+		r := &reply{ctx: t.Context(), log: &replyLog{f: &flusher{}}, wait: &atomic.Pointer[Wait]{}}
 		r.wait.Store(&Wait{})
 		a.replies["r"] = r
 		for _, said := range []struct {
