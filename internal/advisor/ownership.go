@@ -92,7 +92,10 @@ func (a *Advisor) live(ctx context.Context) {
 			a.Log.Warn("the database does not answer", "error", err)
 		case err == nil && time.Since(settled) > a.DeadAfter: // a question may be kept after it was given up, and an end may be refused
 			settled = time.Now()
-			if err := a.settle(ctx, s.fence, a.ServerID); err != nil && ctx.Err() == nil {
+			try, cancel := context.WithTimeout(ctx, max(a.Heartbeat, time.Second)) // meanwhile nothing shows that this server lives
+			err := a.settle(try, s.fence, a.ServerID)
+			cancel()
+			if err != nil && ctx.Err() == nil {
 				a.Log.Warn("replies that nobody writes are not settled yet", "error", err)
 			}
 		}
