@@ -29,7 +29,7 @@ func (a *Advisor) join(ctx, background context.Context) (*session, error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := a.settle(ctx, fence, a.ServerID); err != nil {
+	if err := a.settle(ctx, fence, fence); err != nil {
 		return nil, err
 	}
 	s := &session{fence: fence}
@@ -42,16 +42,26 @@ func (a *Advisor) join(ctx, background context.Context) (*session, error) {
 	return s, nil
 }
 
-// settle ends the replies of a server that nobody writes any more as interrupted, with the text they had. Of this server's own those are
-// spared that are being written, or may be soon.
-func (a *Advisor) settle(ctx context.Context, fence store.Fence, serverID string) error {
-	left, err := a.Record.Running(ctx, serverID)
+// settle ends the replies of a server that nobody writes any more as interrupted, with the text they had. Those are spared that this
+// server writes, or may soon, and all of a server that is not at of's epoch any more: it has joined anew, settles what it had and goes on.
+func (a *Advisor) settle(ctx context.Context, fence, of store.Fence) error {
+	left, err := a.Record.Running(ctx, of.ServerID)
 	if err != nil {
 		return err
 	}
 	a.mu.Lock()
 	left = slices.DeleteFunc(left, func(r store.Response) bool { return a.replies[r.ID] != nil || a.asked[r.ID] })
 	a.mu.Unlock()
+	if len(left) == 0 {
+		return nil
+	}
+	servers, err := a.Record.BusyServers(ctx) // later than the replies: at of's epoch none of them is of a later one
+	if err != nil {
+		return err
+	}
+	if !slices.ContainsFunc(servers, func(v store.Server) bool { return v.ID == of.ServerID && v.Epoch == of.Epoch }) {
+		return nil
+	}
 	group, ctx := errgroup.WithContext(ctx)
 	group.SetLimit(settleAtOnce)
 	for _, r := range left {
@@ -61,7 +71,7 @@ func (a *Advisor) settle(ctx context.Context, fence store.Fence, serverID string
 			if err != nil && !errors.Is(err, store.ErrNotFound) {
 				return fmt.Errorf("advisor: settle an interrupted reply: %w", err)
 			}
-			a.Log.Info("settled a reply that nobody writes any more", "response", r.ID, "server", serverID)
+			a.Log.Info("settled a reply that nobody writes any more", "response", r.ID, "server", of.ServerID)
 			return nil
 		})
 	}
@@ -77,7 +87,7 @@ func (a *Advisor) live(ctx context.Context) {
 		a.mu.Unlock()
 		err := s.ctx.Err()
 		if err == nil {
-			try, cancel := context.WithTimeout(ctx, max(a.Heartbeat, time.Second))
+			try, cancel := a.beat(ctx)
 			err = a.Record.Heartbeat(try, s.fence)
 			cancel()
 		}
@@ -92,8 +102,8 @@ func (a *Advisor) live(ctx context.Context) {
 			a.Log.Warn("the database does not answer", "error", err)
 		case err == nil && time.Since(settled) > a.DeadAfter: // a question may be kept after it was given up, and an end may be refused
 			settled = time.Now()
-			try, cancel := context.WithTimeout(ctx, max(a.Heartbeat, time.Second)) // meanwhile nothing shows that this server lives
-			err := a.settle(try, s.fence, a.ServerID)
+			try, cancel := a.beat(ctx) // meanwhile nothing shows that this server lives
+			err := a.settle(try, s.fence, s.fence)
 			cancel()
 			if err != nil && ctx.Err() == nil {
 				a.Log.Warn("replies that nobody writes are not settled yet", "error", err)
@@ -132,7 +142,9 @@ func (a *Advisor) rejoin(ctx context.Context, old *session) {
 	old.work.Wait()
 	old.giveUp()
 	old.stopFlusher()
-	s, err := a.join(ctx, ctx)
+	try, cancel := context.WithTimeout(ctx, a.DeadAfter)
+	defer cancel()
+	s, err := a.join(try, ctx)
 	if err != nil {
 		a.Log.Warn("joining anew waits for the database", "error", err)
 		return
@@ -157,7 +169,7 @@ func (a *Advisor) watch(ctx context.Context) {
 		if len(ids) == 0 {
 			continue
 		}
-		try, cancel := context.WithTimeout(ctx, max(a.Heartbeat, time.Second))
+		try, cancel := a.beat(ctx)
 		cancelled, gone, err := a.Record.Unwanted(try, ids)
 		cancel()
 		if err != nil {
@@ -184,7 +196,7 @@ func (a *Advisor) takeOver(ctx context.Context) {
 	seen := map[string]sighting{}
 	looked := time.Now()
 	for each(ctx, a.Heartbeat/3) {
-		try, cancel := context.WithTimeout(ctx, max(a.Heartbeat, time.Second))
+		try, cancel := a.beat(ctx)
 		servers, err := a.Record.BusyServers(try)
 		cancel()
 		if err != nil || time.Since(looked) > 2*a.Heartbeat {
@@ -208,29 +220,41 @@ func (a *Advisor) takeOver(ctx context.Context) {
 			if was.since.Before(missed) { // where this server could not write the other could not, either
 				was.since = missed
 			}
+			if time.Since(was.since) >= a.DeadAfter {
+				fenced, err := a.replace(ctx, server)
+				if fenced {
+					was.server.Epoch++ // what is left of its replies is settled after the next look
+				}
+				if err != nil {
+					a.Log.Warn("a dead server's replies are not settled yet", "server", server.ID, "error", err)
+				}
+			}
 			still[server.ID] = was
-			if time.Since(was.since) < a.DeadAfter {
-				continue
-			}
-			delete(still, server.ID)
-			if err := a.replace(ctx, server); err != nil {
-				a.Log.Warn("a dead server's replies are not settled yet", "server", server.ID, "error", err)
-			}
 		}
 		seen = still
 	}
 }
 
 // replace fences a dead server off and settles its replies. If it lives after all and shows so first, nothing happens.
-func (a *Advisor) replace(ctx context.Context, dead store.Server) error {
-	if fenced, err := a.Record.FenceOff(ctx, dead); err != nil || !fenced {
-		return err
+func (a *Advisor) replace(ctx context.Context, dead store.Server) (fenced bool, err error) {
+	try, cancel := a.beat(ctx)
+	fenced, err = a.Record.FenceOff(try, dead)
+	cancel()
+	if err != nil || !fenced {
+		return false, err
 	}
 	a.Log.Warn("a server has died; its replies are settled here", "server", dead.ID)
 	a.mu.Lock()
 	fence := a.session.fence
 	a.mu.Unlock()
-	return a.settle(ctx, fence, dead.ID)
+	try, cancel = context.WithTimeout(ctx, a.DeadAfter)
+	defer cancel()
+	return true, a.settle(try, fence, store.Fence{ServerID: dead.ID, Epoch: dead.Epoch + 1})
+}
+
+// beat is ctx for as long as one call may take that others wait for, so that a connection nobody answers any more holds nothing up.
+func (a *Advisor) beat(ctx context.Context) (context.Context, context.CancelFunc) {
+	return context.WithTimeout(ctx, max(a.Heartbeat, time.Second))
 }
 
 // each waits for d and reports whether ctx still goes on.

@@ -72,3 +72,103 @@ func TestAServerIsSeenToStandStillBeforeItIsTakenOver(t *testing.T) {
 		})
 	}
 }
+
+// dying is a record with a server that has died with a reply.
+type dying struct {
+	Record
+	server   store.Server
+	fenceOff func(ctx context.Context) error // called before the server is fenced off, or nil
+	listed   func()                          // called after its replies were listed, or nil
+	finish   func() error
+}
+
+func (d *dying) BusyServers(context.Context) ([]store.Server, error) {
+	return []store.Server{d.server}, nil
+}
+
+func (d *dying) FenceOff(ctx context.Context, seen store.Server) (bool, error) {
+	if d.fenceOff != nil {
+		if err := d.fenceOff(ctx); err != nil {
+			return false, err
+		}
+	}
+	d.server.Epoch++
+	return seen.Epoch == d.server.Epoch-1, nil
+}
+
+func (d *dying) Running(context.Context, string) ([]store.Response, error) {
+	if d.listed != nil {
+		defer d.listed()
+	}
+	return []store.Response{{ID: "reply"}}, nil
+}
+
+func (d *dying) FinishResponse(context.Context, store.Finish) (store.Response, []store.Delta, error) {
+	return store.Response{}, nil, d.finish()
+}
+
+// What goes wrong when a server is taken over is tried again at once, and not after another 15 seconds.
+func TestATakeOverGoesOn(t *testing.T) {
+	for name, trouble := range map[string]func(d *dying, tries *int){
+		"after a reply that is not settled": func(d *dying, tries *int) {
+			finish := d.finish
+			d.finish = func() error {
+				if *tries++; *tries == 1 {
+					return errors.New("a reset")
+				}
+				return finish()
+			}
+		},
+		"after a connection that nobody answers": func(d *dying, tries *int) {
+			d.fenceOff = func(ctx context.Context) error {
+				if *tries++; *tries == 1 {
+					<-ctx.Done()
+				}
+				return ctx.Err()
+			}
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				settled, tries, begun := make(chan time.Time, 100), 0, time.Now()
+				d := &dying{server: store.Server{ID: "other", Epoch: 1, Counter: 7}, finish: func() error { settled <- time.Now(); return nil }}
+				trouble(d, &tries)
+				stop := watches(t, d)
+				at := (<-settled).Sub(begun)
+				stop()
+				if at > 20*time.Second || tries < 2 {
+					t.Errorf("its reply is settled after %v and %d tries", at, tries)
+				}
+			})
+		})
+	}
+}
+
+// A server that joins anew between being fenced off and the look at its replies settles what it had, and what it asks from then on
+// nobody else ends.
+func TestAServerThatJoinsAnewIsLeftAlone(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var lists int
+		d := &dying{server: store.Server{ID: "other", Epoch: 1, Counter: 7}, finish: func() error { t.Error("its new reply is ended"); return nil }}
+		d.listed = func() {
+			lists++
+			d.server.Epoch++
+			d.server.Counter++
+		}
+		stop := watches(t, d)
+		time.Sleep(29 * time.Second)
+		stop()
+		if lists != 1 {
+			t.Errorf("its replies are looked at %d times", lists)
+		}
+	})
+}
+
+// watches lets a server take over what has died, until stop.
+func watches(t *testing.T, record Record) (stop func()) {
+	a := &Advisor{Config: Config{Record: record, ServerID: "this", Log: slog.New(slog.DiscardHandler), Heartbeat: 3 * time.Second,
+		DeadAfter: 15 * time.Second}, session: &session{}}
+	ctx, cancel := context.WithCancel(t.Context())
+	go a.takeOver(ctx)
+	return func() { cancel(); synctest.Wait() }
+}

@@ -40,7 +40,7 @@ func (s *Store) hold(ctx context.Context, id string, hold time.Duration) (until 
 	err = s.inTx(ctx, func(tx pgx.Tx) error {
 		// What owners of replies are committing to the log has been shown a moment later, and must be read below: wait for it.
 		rows, err := tx.Query(ctx, `SELECT id FROM servers WHERE id IN (SELECT server_id FROM responses WHERE conversation_id = $1::uuid AND ended_at IS NULL)
-			ORDER BY id FOR NO KEY UPDATE`, id)
+			ORDER BY id FOR UPDATE`, id)
 		if err != nil {
 			return err
 		}

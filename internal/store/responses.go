@@ -322,9 +322,9 @@ func (s *Store) ForgetKeys(ctx context.Context, before time.Time) (int, error) {
 	return int(tag.RowsAffected()), nil
 }
 
-// holdFence locks the server's own row until the transaction ends, so that nobody can take its replies over meanwhile.
+// holdFence locks the key of the server's own row until the transaction ends, so that nobody can take its replies over meanwhile.
 func holdFence(ctx context.Context, tx pgx.Tx, f Fence) error {
-	tag, err := tx.Exec(ctx, `SELECT FROM servers WHERE id = $1::uuid AND epoch = $2::bigint FOR SHARE`, f.ServerID, f.Epoch)
+	tag, err := tx.Exec(ctx, `SELECT FROM servers WHERE id = $1::uuid AND epoch = $2::bigint FOR KEY SHARE`, f.ServerID, f.Epoch)
 	if err != nil {
 		return err
 	}
@@ -354,7 +354,7 @@ func (s *Store) AppendDeltas(ctx context.Context, f Fence, deltas []Delta) error
 	}
 	var held int
 	err := s.pool.QueryRow(ctx, `WITH fence AS MATERIALIZED (
-			SELECT 1 FROM servers WHERE id = $1::uuid AND epoch = $2::bigint FOR SHARE
+			SELECT 1 FROM servers WHERE id = $1::uuid AND epoch = $2::bigint FOR KEY SHARE
 		), rows AS (
 			INSERT INTO response_deltas (response_id, conversation_id, n, kind, item, part, item_id, text)
 			SELECT u.* FROM fence, unnest($3::uuid[], $4::uuid[], $5::int[], $6::text[], $7::int[], $8::int[], $9::uuid[], $10::text[]) u(response_id)
@@ -473,7 +473,7 @@ func finish(ctx context.Context, tx pgx.Tx, f Finish, r *Response) ([]Delta, err
 		return nil, err
 	}
 	err = tx.QueryRow(ctx, `UPDATE responses SET status = $2::text, usage = $3::json, error = $4::json, incomplete_reason = $5::text,
-		log = $6::text, ended_at = clock_timestamp() WHERE id = $1::uuid RETURNING ended_at`,
+		log = $6::text, ended_at = clock_timestamp(), cancel_requested = cancel_requested OR $2::text = 'cancelled' WHERE id = $1::uuid RETURNING ended_at`,
 		r.ID, string(f.Status), jsonArg(usage), jsonArg(failure), f.IncompleteReason, log).Scan(&r.EndedAt)
 	return deltas, err
 }
@@ -490,7 +490,7 @@ func (s *Store) DeleteResponse(ctx context.Context, id string) (Response, error)
 	err := s.inTx(ctx, func(tx pgx.Tx) error {
 		// What its owner is committing to the log has been shown a moment later, and must be read below: wait for it.
 		if _, err := tx.Exec(ctx, `SELECT FROM servers WHERE id = (SELECT server_id FROM responses WHERE id = $1::uuid AND ended_at IS NULL)
-			FOR NO KEY UPDATE`, id); err != nil {
+			FOR UPDATE`, id); err != nil {
 			return err
 		}
 		if err := holdIndex(ctx, tx); err != nil {

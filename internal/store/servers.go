@@ -8,8 +8,8 @@ import (
 )
 
 // Ownership. A server that answers has a row; the replies it writes carry its id. Its row is the fence: every write of a
-// reply holds it and checks the epoch, so whoever raises the epoch has waited for the writes under way and ended all later
-// ones. That a server is dead is seen by its counter, which it raises while it lives.
+// reply holds its key, which is id and epoch, so whoever raises the epoch has waited for the writes under way and ended all later
+// ones. That a server is dead is seen by its counter, which it raises while it lives; that is no part of the key and waits for no write.
 
 // Fence is what a server shows to write to its replies: its own row as it was when it joined.
 type Fence struct {
@@ -117,8 +117,8 @@ func (s *Store) RequestCancel(ctx context.Context, responseID string) error {
 	return nil
 }
 
-// Unwanted returns which of the replies are to be stopped: cancelled are those that somebody asked to, gone are those that
-// were deleted.
+// Unwanted returns which of the replies are to be stopped: cancelled are those that somebody asked to or that a deletion
+// ended which was undone since, gone are those that were deleted.
 func (s *Store) Unwanted(ctx context.Context, responseIDs []string) (cancelled, gone []string, err error) {
 	rows, err := s.pool.Query(ctx, `SELECT u.id, r.id IS NULL FROM unnest($1::uuid[]) u(id) LEFT JOIN responses r ON r.id = u.id
 		WHERE r.id IS NULL OR r.cancel_requested`, newUUIDs(responseIDs))

@@ -140,7 +140,7 @@ func (s *Store) Pool() *pgxpool.Pool { return s.pool }
 func (s *Store) Info() Info { return s.info }
 
 // begin also bounds how long the server holds the locks of a transaction whose client has gone without a word.
-const begin = `BEGIN; SET LOCAL idle_in_transaction_session_timeout = '20s'`
+const begin = `BEGIN; SET LOCAL idle_in_transaction_session_timeout = '15s'`
 
 // inTx runs f in a transaction, again if the server chose it as the victim of a deadlock or a serialization conflict
 // (nothing of it was kept then).

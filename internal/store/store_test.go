@@ -810,6 +810,96 @@ func TestRowsOfAnOverlappingFlushAreErased(t *testing.T) {
 	}
 }
 
+// A write of a reply that takes long, here for its conversation, keeps its server from being taken over and its replies from being
+// deleted, and not from showing that it lives.
+func TestAHeartbeatDoesNotWaitForAReply(t *testing.T) {
+	ctx := t.Context()
+	s := openStore(t, testpg.Schema(t, testpg.URL(t)))
+	begin := func(f func() error) <-chan error {
+		done := make(chan error, 1)
+		go func() { defer close(done); done <- f() }()
+		return done
+	}
+	// waiting returns which session waits for what another holds, 0 when what done is told of has ended instead.
+	waiting := func(holder uint32, done <-chan error) (waiter uint32) {
+		t.Helper()
+		for {
+			select {
+			case err := <-done:
+				if err != nil {
+					t.Error(err)
+				}
+				return 0
+			default:
+			}
+			err := s.Pool().QueryRow(ctx, `SELECT coalesce(min(pid), 0) FROM pg_stat_activity WHERE $1::int = ANY (pg_blocking_pids(pid))`, holder).Scan(&waiter)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if waiter != 0 {
+				return waiter
+			}
+		}
+	}
+	for name, wait := range map[string]func(f store.Fence, running store.Response) error{
+		"a take-over": func(f store.Fence, _ store.Response) error {
+			list, err := s.BusyServers(ctx)
+			i := slices.IndexFunc(list, func(v store.Server) bool { return v.ID == f.ServerID })
+			if err != nil || i < 0 {
+				return fmt.Errorf("the server is not among %v: %w", list, err)
+			}
+			if done, err := s.FenceOff(ctx, list[i]); !done || err != nil {
+				return fmt.Errorf("it is not fenced off: %w", err)
+			}
+			return nil
+		},
+		"a start":    func(f store.Fence, _ store.Response) error { _, err := s.JoinServer(ctx, f.ServerID); return err },
+		"a deletion": func(_ store.Fence, r store.Response) error { _, err := s.DeleteResponse(ctx, r.ID); return err },
+		"a conversation's deletion": func(_ store.Fence, r store.Response) error {
+			_, err := s.HoldConversation(ctx, r.ConversationID, time.Minute)
+			return err
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			f, err := s.JoinServer(ctx, store.NewID())
+			if err != nil {
+				t.Fatal(err)
+			}
+			question := store.NewResponse{Fence: f, Input: []store.NewMessage{{Role: "user", Content: "q"}}}
+			running, err := s.StartResponse(ctx, question)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if question.ConversationID, err = s.CreateConversation(ctx, "m"); err != nil {
+				t.Fatal(err)
+			}
+			tx, err := s.Pool().Begin(ctx)
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer tx.Rollback(ctx)
+			if _, err := tx.Exec(ctx, `SELECT FROM conversations WHERE id = $1::uuid FOR UPDATE`, question.ConversationID); err != nil {
+				t.Fatal(err)
+			}
+			started := begin(func() error { _, err := s.StartResponse(ctx, question); return err })
+			writer := waiting(tx.Conn().PgConn().PID(), started)
+			if beat := begin(func() error { return s.Heartbeat(ctx, f) }); writer == 0 || waiting(writer, beat) != 0 {
+				t.Error("a heartbeat waits for the reply")
+			}
+			done := begin(func() error { return wait(f, running) })
+			if waiting(writer, done) == 0 {
+				t.Error("it does not wait for the reply")
+			}
+			if err := tx.Rollback(ctx); err != nil {
+				t.Fatal(err)
+			}
+			if err := errors.Join(<-started, <-done); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+}
+
 // Of long texts few are indexed at once, so that no transaction takes as long as all of them do; each is found all along.
 func TestLongTextsAreIndexedApart(t *testing.T) {
 	ctx := t.Context()

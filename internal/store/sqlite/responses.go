@@ -265,8 +265,9 @@ func (t tx) finish(f store.Finish, r *store.Response) ([]store.Delta, error) {
 	if err := r.Decode(usage, failure); err != nil { // as it is kept
 		return nil, err
 	}
-	_, err = t.exec(`UPDATE responses SET status = ?, usage = ?, error = ?, incomplete_reason = ?, log = ?, ended_at = ? WHERE id = ?`,
-		string(f.Status), text(usage), text(failure), f.IncompleteReason, log, at, r.ID)
+	_, err = t.exec(`UPDATE responses SET status = ?, usage = ?, error = ?, incomplete_reason = ?, log = ?, ended_at = ?,
+			cancel_requested = cancel_requested OR ? = 'cancelled' WHERE id = ?`,
+		string(f.Status), text(usage), text(failure), f.IncompleteReason, log, at, string(f.Status), r.ID)
 	return deltas, err
 }
 

@@ -112,8 +112,8 @@ func (s *Store) RequestCancel(ctx context.Context, responseID string) error {
 	}))
 }
 
-// Unwanted returns which of the replies are to be stopped: cancelled are those that somebody asked to, gone are those that
-// were deleted.
+// Unwanted returns which of the replies are to be stopped: cancelled are those that somebody asked to or that a deletion
+// ended which was undone since, gone are those that were deleted.
 func (s *Store) Unwanted(ctx context.Context, responseIDs []string) (cancelled, gone []string, err error) {
 	ids, err := json.Marshal(append([]string{}, responseIDs...)) // nil would be a list of null
 	if err != nil {

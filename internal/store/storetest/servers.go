@@ -147,6 +147,18 @@ func deletionSeen(t *testing.T, r *record) {
 	if err != nil || len(cancelled) > 0 || !slices.Equal(gone, []string{reply.ID}) {
 		t.Errorf("Unwanted: %v, %v, %v", cancelled, gone, err)
 	}
+	// Who looks only after the deletion was undone finds a reply that has ended and was not ended here.
+	reply = r.start(t, store.NewResponse{Fence: f, Input: user("q")})
+	if _, err := r.HoldConversation(r.ctx, reply.ConversationID, time.Hour); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := r.UndoDeletion(r.ctx, reply.ConversationID); err != nil {
+		t.Fatal(err)
+	}
+	cancelled, gone, err = r.Unwanted(r.ctx, []string{reply.ID})
+	if err != nil || len(gone) > 0 || !slices.Equal(cancelled, []string{reply.ID}) {
+		t.Errorf("Unwanted after the deletion was undone: %v, %v, %v", cancelled, gone, err)
+	}
 	if cancelled, gone, err := r.Unwanted(r.ctx, nil); err != nil || len(cancelled)+len(gone) > 0 {
 		t.Errorf("Unwanted of none: %v, %v, %v", cancelled, gone, err)
 	}

@@ -1,0 +1,1 @@
+-- Nothing changes here; the number is that of the twin, whose heartbeats waited for replies.
