@@ -24,7 +24,7 @@ const (
 	titleTokens  = 500   // for models that think all the same
 	titleBytes   = 8_000 // of what a model says, at most
 	longestTitle = 80
-	mostUntitled = 1_000 // conversations; further ones keep their first line
+	mostUntitled = 1_000 // conversations that wait for a title, such as those whose model has failed so far
 )
 
 const titleInstruction = "Give this conversation a title that will help to find it again: three to seven words, in the language of my first message. " +
@@ -126,9 +126,13 @@ func (t *titles) forget(conversation string) {
 func (t *titles) untitled(conversation, title string) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	if len(t.first) < mostUntitled {
-		t.first[conversation] = title
+	if len(t.first) == mostUntitled {
+		for one := range t.first { // whichever; it keeps its first line
+			delete(t.first, one)
+			break
+		}
 	}
+	t.first[conversation] = title
 }
 
 // entitle asks for titles whenever nothing is being written.

@@ -6,6 +6,8 @@ import (
 	"unicode/utf8"
 
 	"pgregory.net/rapid"
+
+	"git.georgsen.dk/hwlab/internal/store"
 )
 
 func TestATitleIsALineOfPlainText(t *testing.T) {
@@ -59,4 +61,16 @@ func TestATitleIsShortAndOnOneLineWhateverIsSaid(t *testing.T) {
 			t.Fatalf("%q", got)
 		}
 	})
+}
+
+// Conversations that a model has failed to answer wait for a title, and do not keep a later one from getting it.
+func TestTheLatestConversationWaitsForATitle(t *testing.T) {
+	waiting := titles{first: map[string]string{}}
+	for range 3 * mostUntitled {
+		id := store.NewID()
+		waiting.untitled(id, "a line")
+		if waiting.first[id] != "a line" || len(waiting.first) > mostUntitled {
+			t.Fatalf("it is called %q, %d wait", waiting.first[id], len(waiting.first))
+		}
+	}
 }
