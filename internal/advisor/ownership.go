@@ -237,19 +237,16 @@ func (a *Advisor) takeOver(ctx context.Context) {
 
 // replace fences a dead server off and settles its replies. If it lives after all and shows so first, nothing happens.
 func (a *Advisor) replace(ctx context.Context, dead store.Server) (fenced bool, err error) {
-	try, cancel := a.beat(ctx)
-	fenced, err = a.Record.FenceOff(try, dead)
-	cancel()
-	if err != nil || !fenced {
+	ctx, cancel := a.beat(ctx) // who looks after servers less often sees none stand still
+	defer cancel()
+	if fenced, err = a.Record.FenceOff(ctx, dead); err != nil || !fenced {
 		return false, err
 	}
 	a.Log.Warn("a server has died; its replies are settled here", "server", dead.ID)
 	a.mu.Lock()
 	fence := a.session.fence
 	a.mu.Unlock()
-	try, cancel = context.WithTimeout(ctx, a.DeadAfter)
-	defer cancel()
-	return true, a.settle(try, fence, store.Fence{ServerID: dead.ID, Epoch: dead.Epoch + 1})
+	return true, a.settle(ctx, fence, store.Fence{ServerID: dead.ID, Epoch: dead.Epoch + 1})
 }
 
 // beat is ctx for as long as one call may take that others wait for, so that a connection nobody answers any more holds nothing up.

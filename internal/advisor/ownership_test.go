@@ -79,7 +79,7 @@ type dying struct {
 	server   store.Server
 	fenceOff func(ctx context.Context) error // called before the server is fenced off, or nil
 	listed   func()                          // called after its replies were listed, or nil
-	finish   func() error
+	finish   func(ctx context.Context) error
 }
 
 func (d *dying) BusyServers(context.Context) ([]store.Server, error) {
@@ -103,8 +103,8 @@ func (d *dying) Running(context.Context, string) ([]store.Response, error) {
 	return []store.Response{{ID: "reply"}}, nil
 }
 
-func (d *dying) FinishResponse(context.Context, store.Finish) (store.Response, []store.Delta, error) {
-	return store.Response{}, nil, d.finish()
+func (d *dying) FinishResponse(ctx context.Context, _ store.Finish) (store.Response, []store.Delta, error) {
+	return store.Response{}, nil, d.finish(ctx)
 }
 
 // What goes wrong when a server is taken over is tried again at once, and not after another 15 seconds.
@@ -112,11 +112,21 @@ func TestATakeOverGoesOn(t *testing.T) {
 	for name, trouble := range map[string]func(d *dying, tries *int){
 		"after a reply that is not settled": func(d *dying, tries *int) {
 			finish := d.finish
-			d.finish = func() error {
+			d.finish = func(ctx context.Context) error {
 				if *tries++; *tries == 1 {
 					return errors.New("a reset")
 				}
-				return finish()
+				return finish(ctx)
+			}
+		},
+		"after a reply that hangs": func(d *dying, tries *int) {
+			finish := d.finish
+			d.finish = func(ctx context.Context) error {
+				if *tries++; *tries == 1 {
+					<-ctx.Done()
+					return ctx.Err()
+				}
+				return finish(ctx)
 			}
 		},
 		"after a connection that nobody answers": func(d *dying, tries *int) {
@@ -131,7 +141,7 @@ func TestATakeOverGoesOn(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				settled, tries, begun := make(chan time.Time, 100), 0, time.Now()
-				d := &dying{server: store.Server{ID: "other", Epoch: 1, Counter: 7}, finish: func() error { settled <- time.Now(); return nil }}
+				d := &dying{server: store.Server{ID: "other", Epoch: 1, Counter: 7}, finish: func(context.Context) error { settled <- time.Now(); return nil }}
 				trouble(d, &tries)
 				stop := watches(t, d)
 				at := (<-settled).Sub(begun)
@@ -149,7 +159,7 @@ func TestATakeOverGoesOn(t *testing.T) {
 func TestAServerThatJoinsAnewIsLeftAlone(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var lists int
-		d := &dying{server: store.Server{ID: "other", Epoch: 1, Counter: 7}, finish: func() error { t.Error("its new reply is ended"); return nil }}
+		d := &dying{server: store.Server{ID: "other", Epoch: 1, Counter: 7}, finish: func(context.Context) error { t.Error("its new reply is ended"); return nil }}
 		d.listed = func() {
 			lists++
 			d.server.Epoch++
