@@ -137,7 +137,7 @@ func postgresCPU(postmaster int) time.Duration {
 // BenchmarkStreams measures how long a word takes from the model server to a reader, through the database, durable before
 // it is shown: n replies at 50 words a second each, with a reader each, for ten seconds in which all of them run.
 func BenchmarkStreams(b *testing.B) {
-	for _, n := range []int{1, 100, 600, 800, 1000, 3000} {
+	for _, n := range []int{1, 100, 300, 600, 800, 1000, 3000} {
 		b.Run(strconv.Itoa(n), func(b *testing.B) {
 			for b.Loop() {
 				measureStreams(b, n)

@@ -39,14 +39,18 @@ var errBegun = errors.New("store: a reply was begun meanwhile")
 func (s *Store) hold(ctx context.Context, id string, hold time.Duration) (until time.Time, err error) {
 	err = s.inTx(ctx, func(tx pgx.Tx) error {
 		// What owners of replies are committing to the log has been shown a moment later, and must be read below: wait for it.
-		rows, err := tx.Query(ctx, `SELECT id FROM servers WHERE id IN (SELECT server_id FROM responses WHERE conversation_id = $1::uuid AND ended_at IS NULL)
-			ORDER BY id FOR UPDATE`, id)
+		rows, err := tx.Query(ctx, `SELECT DISTINCT server_id FROM responses WHERE conversation_id = $1::uuid AND ended_at IS NULL ORDER BY server_id`, id)
 		if err != nil {
 			return err
 		}
 		owners, err := pgx.CollectRows(rows, pgx.RowTo[pgtype.UUID])
 		if err != nil {
 			return err
+		}
+		for _, owner := range owners {
+			if err := closeGate(ctx, tx, owner.String()); err != nil {
+				return err
+			}
 		}
 		if err := holdIndex(ctx, tx); err != nil {
 			return err
@@ -59,8 +63,8 @@ func (s *Store) hold(ctx context.Context, id string, hold time.Duration) (until 
 			return ErrNotFound
 		}
 		var begun bool
-		err = tx.QueryRow(ctx, `SELECT EXISTS (SELECT FROM responses r JOIN servers s ON s.id = r.server_id
-			WHERE r.conversation_id = $1::uuid AND r.ended_at IS NULL AND s.id <> ALL ($2::uuid[]))`, id, uuids(owners)).Scan(&begun)
+		err = tx.QueryRow(ctx, `SELECT EXISTS (SELECT FROM responses
+			WHERE conversation_id = $1::uuid AND ended_at IS NULL AND server_id <> ALL ($2::uuid[]))`, id, uuids(owners)).Scan(&begun)
 		if err != nil {
 			return err
 		}

@@ -322,9 +322,23 @@ func (s *Store) ForgetKeys(ctx context.Context, before time.Time) (int, error) {
 	return int(tag.RowsAffected()), nil
 }
 
-// holdFence locks the key of the server's own row until the transaction ends, so that nobody can take its replies over meanwhile.
+// lockFence selects the server that $1 and $2 are the fence of, if it is still its own. Until the transaction ends nobody can take its replies
+// over, for which the key of its row is locked, and nobody can close its gate.
+const lockFence = `SELECT pg_advisory_xact_lock_shared(` + gate + `) FROM servers WHERE id = $1::uuid AND epoch = $2::bigint FOR KEY SHARE`
+
+// gate is the advisory lock between those who write the replies of a server, at the same time, and those who delete some of them, which
+// must be alone. Unlike for a row they queue for it: who waits for a row that others share may see them come and go for good.
+const gate = `hashtextextended(id::text, 0)`
+
+// closeGate waits for what is being written of a server's replies, and keeps more from being written until the transaction ends.
+func closeGate(ctx context.Context, tx pgx.Tx, serverID string) error {
+	_, err := tx.Exec(ctx, `SELECT pg_advisory_xact_lock(`+gate+`) FROM servers WHERE id = $1::uuid`, serverID)
+	return err
+}
+
+// holdFence holds the server's own row until the transaction ends.
 func holdFence(ctx context.Context, tx pgx.Tx, f Fence) error {
-	tag, err := tx.Exec(ctx, `SELECT FROM servers WHERE id = $1::uuid AND epoch = $2::bigint FOR KEY SHARE`, f.ServerID, f.Epoch)
+	tag, err := tx.Exec(ctx, lockFence, f.ServerID, f.Epoch)
 	if err != nil {
 		return err
 	}
@@ -353,9 +367,7 @@ func (s *Store) AppendDeltas(ctx context.Context, f Fence, deltas []Delta) error
 		kinds[i], texts[i], ns[i], items[i], parts[i] = string(d.Kind), d.Text, int32(d.N), int32(d.Item), int32(d.Part)
 	}
 	var held int
-	err := s.pool.QueryRow(ctx, `WITH fence AS MATERIALIZED (
-			SELECT 1 FROM servers WHERE id = $1::uuid AND epoch = $2::bigint FOR KEY SHARE
-		), rows AS (
+	err := s.pool.QueryRow(ctx, `WITH fence AS MATERIALIZED (`+lockFence+`), rows AS (
 			INSERT INTO response_deltas (response_id, conversation_id, n, kind, item, part, item_id, text)
 			SELECT u.* FROM fence, unnest($3::uuid[], $4::uuid[], $5::int[], $6::text[], $7::int[], $8::int[], $9::uuid[], $10::text[]) u(response_id)
 			 WHERE EXISTS (SELECT FROM responses r WHERE r.id = u.response_id AND r.ended_at IS NULL)
@@ -489,8 +501,12 @@ func (s *Store) DeleteResponse(ctx context.Context, id string) (Response, error)
 	var r Response
 	err := s.inTx(ctx, func(tx pgx.Tx) error {
 		// What its owner is committing to the log has been shown a moment later, and must be read below: wait for it.
-		if _, err := tx.Exec(ctx, `SELECT FROM servers WHERE id = (SELECT server_id FROM responses WHERE id = $1::uuid AND ended_at IS NULL)
-			FOR UPDATE`, id); err != nil {
+		var owner string
+		err := tx.QueryRow(ctx, `SELECT server_id FROM responses WHERE id = $1::uuid AND ended_at IS NULL`, id).Scan((*uuidText)(&owner))
+		if err == nil {
+			err = closeGate(ctx, tx, owner)
+		}
+		if err != nil && !errors.Is(err, pgx.ErrNoRows) {
 			return err
 		}
 		if err := holdIndex(ctx, tx); err != nil {

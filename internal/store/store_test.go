@@ -9,6 +9,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"os"
 	"os/exec"
 	"reflect"
@@ -811,7 +812,7 @@ func TestRowsOfAnOverlappingFlushAreErased(t *testing.T) {
 }
 
 // A write of a reply that takes long, here for its conversation, keeps its server from being taken over and its replies from being
-// deleted, and not from showing that it lives.
+// deleted, and not from showing that it lives. A deletion that waits for it goes before what is written later, or it might wait for good.
 func TestAHeartbeatDoesNotWaitForAReply(t *testing.T) {
 	ctx := t.Context()
 	s := openStore(t, testpg.Schema(t, testpg.URL(t)))
@@ -841,7 +842,15 @@ func TestAHeartbeatDoesNotWaitForAReply(t *testing.T) {
 			}
 		}
 	}
-	for name, wait := range map[string]func(f store.Fence, running store.Response) error{
+	type call func(f store.Fence, running store.Response) error
+	deletions := map[string]call{
+		"a deletion": func(_ store.Fence, r store.Response) error { _, err := s.DeleteResponse(ctx, r.ID); return err },
+		"a conversation's deletion": func(_ store.Fence, r store.Response) error {
+			_, err := s.HoldConversation(ctx, r.ConversationID, time.Minute)
+			return err
+		},
+	}
+	all := map[string]call{
 		"a take-over": func(f store.Fence, _ store.Response) error {
 			list, err := s.BusyServers(ctx)
 			i := slices.IndexFunc(list, func(v store.Server) bool { return v.ID == f.ServerID })
@@ -853,13 +862,10 @@ func TestAHeartbeatDoesNotWaitForAReply(t *testing.T) {
 			}
 			return nil
 		},
-		"a start":    func(f store.Fence, _ store.Response) error { _, err := s.JoinServer(ctx, f.ServerID); return err },
-		"a deletion": func(_ store.Fence, r store.Response) error { _, err := s.DeleteResponse(ctx, r.ID); return err },
-		"a conversation's deletion": func(_ store.Fence, r store.Response) error {
-			_, err := s.HoldConversation(ctx, r.ConversationID, time.Minute)
-			return err
-		},
-	} {
+		"a start": func(f store.Fence, _ store.Response) error { _, err := s.JoinServer(ctx, f.ServerID); return err },
+	}
+	maps.Copy(all, deletions)
+	for name, wait := range all {
 		t.Run(name, func(t *testing.T) {
 			f, err := s.JoinServer(ctx, store.NewID())
 			if err != nil {
@@ -887,13 +893,24 @@ func TestAHeartbeatDoesNotWaitForAReply(t *testing.T) {
 				t.Error("a heartbeat waits for the reply")
 			}
 			done := begin(func() error { return wait(f, running) })
-			if waiting(writer, done) == 0 {
+			waiter := waiting(writer, done)
+			if waiter == 0 {
 				t.Error("it does not wait for the reply")
+			}
+			later := started
+			if deletions[name] != nil {
+				later = begin(func() error {
+					_, err := s.StartResponse(ctx, store.NewResponse{Fence: f, Input: question.Input})
+					return err
+				})
+				if waiting(waiter, later) == 0 {
+					t.Error("a later reply does not wait for it")
+				}
 			}
 			if err := tx.Rollback(ctx); err != nil {
 				t.Fatal(err)
 			}
-			if err := errors.Join(<-started, <-done); err != nil {
+			if err := errors.Join(<-started, <-done, <-later); err != nil {
 				t.Error(err)
 			}
 		})
