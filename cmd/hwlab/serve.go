@@ -42,7 +42,10 @@ func newServeCommand() *cobra.Command {
 			if err := cfg.load(cmd.Flags()); err != nil {
 				return err
 			}
-			return serve(cmd.Context(), cfg, cmd.OutOrStdout(), slog.New(slog.NewTextHandler(cmd.ErrOrStderr(), nil)))
+			out, log := newLogWriter(cmd.OutOrStdout()), newLogWriter(cmd.ErrOrStderr())
+			defer log.close()
+			defer out.close()
+			return serve(cmd.Context(), cfg, out, slog.New(slog.NewTextHandler(log, nil)))
 		},
 	}
 	cfg.addFlags(cmd.Flags())

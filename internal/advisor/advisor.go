@@ -99,18 +99,21 @@ type Advisor struct {
 	replies map[string]*reply // being written by this process, by id
 	asked   map[string]bool   // ids of replies of which it is not known yet whether their questions are kept
 	missed  time.Time         // when last this server could not show that it lives
+
+	fenced chan struct{} // holds one token when another server has taken over
 }
 
 // session is the time in which the server's row is its own. It ends when another server has taken over, or with Stop; a
 // reply belongs to the session that it was started in.
 type session struct {
-	fence   store.Fence
-	flusher *flusher
-	ctx     context.Context // ends with the session, its cause says why
-	end     context.CancelCauseFunc
-	work    sync.WaitGroup  // replies being written
-	last    context.Context // ends what work is still being kept; not before Stop gives up
-	giveUp  context.CancelFunc
+	fence    store.Fence
+	flusher  *flusher
+	ctx      context.Context // ends with the session, its cause says why
+	replaced chan struct{}   // closed when another is a.session, or none will be
+	end      context.CancelCauseFunc
+	work     sync.WaitGroup  // replies being written
+	last     context.Context // ends what work is still being kept; not before Stop gives up
+	giveUp   context.CancelFunc
 
 	stopFlusher context.CancelFunc // once there is no work
 }
@@ -148,13 +151,16 @@ const ReasonContentFilter = "content_filter"
 func Start(ctx context.Context, cfg Config) (*Advisor, error) {
 	cfg.Heartbeat = cmp.Or(cfg.Heartbeat, 3*time.Second)
 	cfg.DeadAfter = cmp.Or(cfg.DeadAfter, 15*time.Second)
-	a := &Advisor{Config: cfg, replies: map[string]*reply{}, asked: map[string]bool{}}
+	a := &Advisor{Config: cfg, replies: map[string]*reply{}, asked: map[string]bool{}, fenced: make(chan struct{}, 1)}
 	a.tails = &tails{record: cfg.Record, news: a.news, wake: make(chan struct{}, 1), waiting: map[*waiter]struct{}{}, over: map[string]time.Time{}}
 	a.titles = &titles{first: map[string]string{}, wake: make(chan struct{}, 1)}
 	background, stop := context.WithCancel(context.Background())
 	a.stop = stop
-	var err error
-	if a.session, err = a.join(ctx, background); err != nil {
+	err := error(store.ErrFenced)
+	for errors.Is(err, store.ErrFenced) { // who has much to settle may be taken for dead meanwhile, and goes on
+		a.session, err = a.join(ctx, background)
+	}
+	if err != nil {
 		stop()
 		a.idle.Wait()
 		return nil, err
@@ -173,8 +179,11 @@ func Start(ctx context.Context, cfg Config) (*Advisor, error) {
 // not done by then. Ask fails afterwards; Follow still works.
 func (a *Advisor) Stop(ctx context.Context) error {
 	a.mu.Lock()
-	a.closed = true
 	s := a.session
+	if !a.closed {
+		close(s.replaced) // nobody needs to wait for the next
+	}
+	a.closed = true
 	a.mu.Unlock()
 	s.end(errShutdown)
 	done := make(chan struct{})
@@ -238,7 +247,7 @@ type Question struct {
 // answer is being written whether or not anyone follows it; even a model that cannot be reached is then an end of the
 // reply, not an error. A question that was asked before with the same key gives the reply of the first time. Errors are the
 // store's, [llm.UnknownModelError], [UnknownCallError], [ContinueError], [ErrStopping] and [ErrDeleted], and nothing was kept; or an
-// [UnsureError].
+// [UnsureError]. A server that was taken over joins anew first, for which Ask waits ten seconds at most.
 func (a *Advisor) Ask(ctx context.Context, q Question) (store.Response, error) {
 	provider, model, err := a.Models.Resolve(ctx, q.Model)
 	if err != nil {
@@ -254,16 +263,11 @@ func (a *Advisor) Ask(ctx context.Context, q Question) (store.Response, error) {
 		}
 		q.After, q.beginning = &after, rows
 	}
-	a.mu.Lock()
-	s := a.session
-	if a.closed || s.ctx.Err() != nil {
-		a.mu.Unlock()
-		return store.Response{}, ErrStopping
-	}
-	s.work.Add(1)
 	id := store.NewID()
-	a.asked[id] = true
-	a.mu.Unlock()
+	s, err := a.enter(ctx, id)
+	if err != nil {
+		return store.Response{}, err
+	}
 	done := func() {
 		a.mu.Lock()
 		delete(a.asked, id)
@@ -301,6 +305,9 @@ func (a *Advisor) Ask(ctx context.Context, q Question) (store.Response, error) {
 			}
 		}()
 	default:
+		if errors.Is(err, store.ErrFenced) {
+			a.lost(s)
+		}
 		drop()
 		done()
 	}
@@ -308,6 +315,36 @@ func (a *Advisor) Ask(ctx context.Context, q Question) (store.Response, error) {
 		return a.first(ctx, repeated.ResponseID)
 	}
 	return r, err
+}
+
+// enter begins some work of the session, which is to be told when it is done; id is that of a reply which may be in the record soon, or "".
+// A server that joins anew is waited for, for as long as a database is. It returns [ErrStopping], or store.ErrFenced where that took too
+// long.
+func (a *Advisor) enter(ctx context.Context, id string) (*session, error) {
+	ctx, cancel := context.WithTimeout(ctx, patience)
+	defer cancel()
+	for {
+		a.mu.Lock()
+		s := a.session
+		if !a.closed && s.ctx.Err() == nil {
+			s.work.Add(1)
+			if id != "" {
+				a.asked[id] = true
+			}
+			a.mu.Unlock()
+			return s, nil
+		}
+		closed := a.closed
+		a.mu.Unlock()
+		if closed {
+			return nil, ErrStopping
+		}
+		select {
+		case <-s.replaced:
+		case <-ctx.Done():
+			return nil, store.ErrFenced
+		}
+	}
 }
 
 // Asked returns the reply to a question that was asked before with the same key, or false. What the question names may be gone since,

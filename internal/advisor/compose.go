@@ -10,7 +10,7 @@ import (
 // composer makes the rows of a log of what a model says. In a log one item ends before the next begins; a model may go on
 // with something else and come back, as with the arguments of two calls in turns. So what is said is kept in the order in which
 // it began, the first of it goes into the log as it comes, and what is behind waits until the first is over: for a call that
-// is when its arguments are whole.
+// is when its arguments are whole, or too much waits for that.
 type composer struct {
 	add func(rows ...store.Delta) error
 
@@ -97,12 +97,20 @@ func (c *composer) flush(all bool) error {
 			}
 			s.waiting = ""
 		}
-		if len(c.said) == 1 || !all && !s.whole() {
+		if len(c.said) == 1 || !all && !s.whole() && c.behind() <= maxUnsent {
 			return nil
 		}
 		c.said = c.said[1:]
 	}
 	return nil
+}
+
+// behind is how many bytes wait for the first to be over.
+func (c *composer) behind() (n int) {
+	for _, s := range c.said[1:] {
+		n += len(s.waiting)
+	}
+	return n
 }
 
 // whole reports whether nothing more can come once something else has begun.

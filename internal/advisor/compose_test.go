@@ -183,3 +183,28 @@ func TestTheOutputOfACallWithBrokenArgumentsIsTold(t *testing.T) {
 		t.Errorf("of a call that was cut off the model is told %+v, %v", d.messages, err)
 	}
 }
+
+// Some servers end a call that has no arguments with none. What is said after it waits for them, but not for ever.
+func TestOnlySoMuchWaitsBehindACall(t *testing.T) {
+	text := ""
+	c := newComposer(func(rows ...store.Delta) error {
+		for _, d := range rows {
+			if d.Kind == store.DeltaText && d.Item == 1 {
+				text += d.Text
+			}
+		}
+		return nil
+	})
+	c.write(llm.Delta{Call: &llm.Call{ID: "1", Name: "now"}})
+	said := ""
+	for len(said) < 2*maxUnsent {
+		piece := strings.Repeat("degraded ", 500)
+		said += piece
+		if c.write(llm.Delta{Text: piece}); len(said)-len(text) > maxUnsent {
+			t.Fatalf("of %d bytes %d are in the log", len(said), len(text))
+		}
+	}
+	if c.end(true); text != said {
+		t.Errorf("of %d bytes %d are in the log", len(said), len(text))
+	}
+}

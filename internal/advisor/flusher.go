@@ -317,6 +317,7 @@ func (f *flusher) fail(err error, batches []batch) {
 	defer f.mu.Unlock()
 	for _, b := range batches {
 		b.log.sending, b.log.err = false, err
+		f.waiting = slices.DeleteFunc(f.waiting, func(l *replyLog) bool { return l == b.log }) // its rows would have no beginning
 		b.log.announce()
 	}
 }

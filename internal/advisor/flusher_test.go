@@ -2,6 +2,7 @@ package advisor
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"strings"
@@ -184,4 +185,45 @@ type hanging struct{}
 func (hanging) AppendDeltas(ctx context.Context, _ store.Fence, _ []store.Delta) error {
 	<-ctx.Done()
 	return ctx.Err()
+}
+
+// spoilt refuses the first rows of a log for good, once they are told to.
+type spoilt struct {
+	came, refuse chan struct{}
+	kept         []store.Delta
+}
+
+type permanent struct{ error }
+
+func (permanent) Permanent() bool { return true }
+
+func (r *spoilt) AppendDeltas(_ context.Context, _ store.Fence, rows []store.Delta) error {
+	if rows[0].N == 0 {
+		close(r.came)
+		<-r.refuse
+		return permanent{errors.New("refused")}
+	}
+	r.kept = append(r.kept, rows...)
+	return nil
+}
+
+// What waits behind rows that are refused for good is not written: it has no beginning.
+func TestNothingIsWrittenBehindWhatIsRefused(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		record := &spoilt{came: make(chan struct{}), refuse: make(chan struct{})}
+		f := &flusher{record: record, log: slog.New(slog.DiscardHandler), fenced: func() {}, commit: func() {}, wake: make(chan struct{}, 1)}
+		ctx, stop := context.WithCancel(t.Context())
+		go f.run(ctx)
+		log := f.open("reply")
+		log.add(ctx, store.Delta{Kind: store.DeltaItem})
+		<-record.came
+		log.add(ctx, store.Delta{Kind: store.DeltaPart})
+		close(record.refuse)
+		synctest.Wait()
+		stop()
+		synctest.Wait()
+		if len(record.kept) > 0 {
+			t.Errorf("kept is %+v", record.kept)
+		}
+	})
 }

@@ -32,10 +32,10 @@ func (a *Advisor) join(ctx, background context.Context) (*session, error) {
 	if err := a.settle(ctx, fence, fence); err != nil {
 		return nil, err
 	}
-	s := &session{fence: fence}
+	s := &session{fence: fence, replaced: make(chan struct{})}
 	s.last, s.giveUp = context.WithCancel(context.Background())
 	s.ctx, s.end = context.WithCancelCause(context.Background())
-	s.flusher = newFlusher(a.Record, fence, a.Log, func() { s.end(errFenced) }, a.tails.look)
+	s.flusher = newFlusher(a.Record, fence, a.Log, func() { a.lost(s) }, a.tails.look)
 	flushing, stop := context.WithCancel(background)
 	s.stopFlusher = stop
 	a.idle.Go(func() { s.flusher.run(flushing) })
@@ -81,7 +81,15 @@ func (a *Advisor) settle(ctx context.Context, fence, of store.Fence) error {
 // live shows that this server lives, settles what it has started and does not write, and joins anew after another has taken over.
 func (a *Advisor) live(ctx context.Context) {
 	forgotten, settled := time.Time{}, time.Now()
-	for each(ctx, a.Heartbeat) {
+	beat := time.NewTicker(a.Heartbeat)
+	defer beat.Stop()
+	for {
+		select {
+		case <-beat.C:
+		case <-a.fenced:
+		case <-ctx.Done():
+			return
+		}
 		a.mu.Lock()
 		s := a.session
 		a.mu.Unlock()
@@ -110,9 +118,11 @@ func (a *Advisor) live(ctx context.Context) {
 			}
 		}
 		if time.Since(forgotten) > time.Hour {
-			if _, err := a.Record.ForgetKeys(ctx, time.Now().Add(-keepKeys)); err == nil {
+			try, cancel := a.beat(ctx)
+			if _, err := a.Record.ForgetKeys(try, time.Now().Add(-keepKeys)); err == nil {
 				forgotten = time.Now()
 			}
+			cancel()
 		}
 	}
 }
@@ -123,8 +133,11 @@ func (a *Advisor) Ready(ctx context.Context) error {
 	a.mu.Lock()
 	s, closed := a.session, a.closed
 	a.mu.Unlock()
-	if closed || s.ctx.Err() != nil {
+	if closed {
 		return ErrStopping
+	}
+	if s.ctx.Err() != nil {
+		return store.ErrFenced
 	}
 	return a.Record.Heartbeat(ctx, s.fence)
 }
@@ -134,6 +147,15 @@ func (a *Advisor) Writing() int {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	return len(a.replies)
+}
+
+// lost ends a session that has been fenced off, and lets the server join anew at once.
+func (a *Advisor) lost(s *session) {
+	s.end(errFenced)
+	select {
+	case a.fenced <- struct{}{}:
+	default:
+	}
 }
 
 // rejoin begins a new session once the replies of the old one have stopped.
@@ -151,10 +173,11 @@ func (a *Advisor) rejoin(ctx context.Context, old *session) {
 	}
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	if a.closed {
+	if a.session = s; a.closed {
 		s.end(errShutdown)
+		return
 	}
-	a.session = s
+	close(old.replaced)
 }
 
 // watch stops the replies of this server that somebody, here or elsewhere, has cancelled or deleted.

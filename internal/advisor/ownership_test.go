@@ -182,3 +182,34 @@ func watches(t *testing.T, record Record) (stop func()) {
 	go a.takeOver(ctx)
 	return func() { cancel(); synctest.Wait() }
 }
+
+// forgetful is a record whose keys cannot be forgotten, since nobody answers the connection any more.
+type forgetful struct {
+	Record
+	beats int
+}
+
+func (f *forgetful) Heartbeat(context.Context, store.Fence) error { f.beats++; return nil }
+
+func (f *forgetful) Running(context.Context, string) ([]store.Response, error) { return nil, nil }
+
+func (f *forgetful) ForgetKeys(ctx context.Context, _ time.Time) (int, error) {
+	<-ctx.Done()
+	return 0, ctx.Err()
+}
+
+// What a server does beside showing that it lives holds that up for a beat at most.
+func TestForgettingKeysHoldsUpNoHeartbeat(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		record, s := &forgetful{}, &session{}
+		s.ctx, s.end = context.WithCancelCause(t.Context())
+		a := &Advisor{Config: Config{Record: record, ServerID: "this", Log: slog.New(slog.DiscardHandler), Heartbeat: 3 * time.Second,
+			DeadAfter: 15 * time.Second}, session: s}
+		ctx, stop := context.WithTimeout(t.Context(), time.Minute)
+		defer stop()
+		a.live(ctx)
+		if record.beats < 8 {
+			t.Errorf("in a minute it shows %d times that it lives", record.beats)
+		}
+	})
+}

@@ -109,6 +109,9 @@ func (a *Advisor) finish(r *reply, end store.Finish) (*Step, bool) {
 		cancel()
 		switch {
 		case err == nil:
+			if end.Status == store.ResponseCompleted && ended.Status == store.ResponseIncomplete {
+				r.note.Error("the database has lost a part of a reply; what it has left is kept")
+			}
 			return &Step{Response: ended, Deltas: log}, true
 		case errors.Is(err, store.ErrNotFound):
 			return nil, true

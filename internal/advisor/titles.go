@@ -129,6 +129,7 @@ func (t *titles) untitled(conversation, title string) {
 	if len(t.first) == mostUntitled {
 		for one := range t.first { // whichever; it keeps its first line
 			delete(t.first, one)
+			t.leave(one)
 			break
 		}
 	}

@@ -65,12 +65,14 @@ func TestATitleIsShortAndOnOneLineWhateverIsSaid(t *testing.T) {
 
 // Conversations that a model has failed to answer wait for a title, and do not keep a later one from getting it.
 func TestTheLatestConversationWaitsForATitle(t *testing.T) {
-	waiting := titles{first: map[string]string{}}
+	waiting := titles{first: map[string]string{}, writing: 1}
 	for range 3 * mostUntitled {
 		id := store.NewID()
 		waiting.untitled(id, "a line")
-		if waiting.first[id] != "a line" || len(waiting.first) > mostUntitled {
-			t.Fatalf("it is called %q, %d wait", waiting.first[id], len(waiting.first))
+		waiting.begin()
+		waiting.end(&reply{Response: store.Response{ConversationID: id}}) // while another is being written
+		if waiting.first[id] != "a line" || len(waiting.first) > mostUntitled || len(waiting.ready) != len(waiting.first) {
+			t.Fatalf("it is called %q, %d wait, %d can be asked about", waiting.first[id], len(waiting.first), len(waiting.ready))
 		}
 	}
 }

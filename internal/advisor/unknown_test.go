@@ -247,3 +247,67 @@ func TestAStopThatGivesUpEndsWhatHangs(t *testing.T) {
 		}
 	})
 }
+
+// A server that has so much to settle when it starts that another takes it for dead goes on with what is left.
+func TestAStartThatIsFencedOffGoesOn(t *testing.T) {
+	testrecord.Each(t, func(t *testing.T, r testrecord.Record) {
+		id := store.NewID()
+		fence, err := r.JoinServer(t.Context(), id)
+		if err != nil {
+			t.Fatal(err)
+		}
+		left, err := r.StartResponse(t.Context(), store.NewResponse{Fence: fence, Model: "m", Input: []store.NewMessage{{Role: "user", Content: "q"}}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		var tries atomic.Int32
+		record := &troubled{Record: r, finish: func(ctx context.Context, f store.Finish) (store.Response, []store.Delta, error) {
+			if tries.Add(1) == 1 {
+				if done, err := r.FenceOff(ctx, store.Server{ID: id, Epoch: f.Fence.Epoch}); !done || err != nil {
+					t.Errorf("it is not fenced off: %v", err)
+				}
+			}
+			return r.FinishResponse(ctx, f)
+		}}
+		a := start(t, record, llmtest.New("m"), id)
+		if now, _, err := r.ReadLog(t.Context(), left.ID, 0); err != nil || now.Status != store.ResponseIncomplete || tries.Load() != 2 {
+			t.Errorf("after %d tries it is %s, %v", tries.Load(), now.Status, err)
+		}
+		ask(t, a, "and one that is new")
+	})
+}
+
+// Who reads a reply of which nothing is kept, and takes nothing of it, keeps the server from nothing.
+func TestAReaderWhoTakesNothingHoldsUpNobody(t *testing.T) {
+	testrecord.Each(t, func(t *testing.T, r testrecord.Record) {
+		id := store.NewID()
+		a, err := advisor.Start(t.Context(), advisor.Config{Record: r, Models: models{llmtest.New("m")}, Notes: lab.New("", 0), ServerID: id,
+			Log: slog.New(slog.NewTextHandler(t.Output(), nil)), Heartbeat: 10 * time.Millisecond, DeadAfter: time.Second})
+		if err != nil {
+			t.Fatal(err)
+		}
+		question := advisor.Question{Model: "m", Input: []store.NewMessage{{Role: "user", Content: "q"}}}
+		reads, read, left := make(chan struct{}), make(chan struct{}), make(chan struct{})
+		go func() {
+			defer close(left)
+			full := sync.OnceFunc(func() { close(reads); <-read })
+			for range a.Answer(context.WithoutCancel(t.Context()), question) {
+				full()
+			}
+		}()
+		<-reads
+		if _, err := r.JoinServer(t.Context(), id); err != nil { // as one that takes it over
+			t.Fatal(err)
+		}
+		for {
+			if _, err = a.Ask(t.Context(), question); !errors.Is(err, store.ErrFenced) { // the next waits until it has joined anew
+				break
+			}
+		}
+		if err := errors.Join(err, a.Stop(t.Context())); err != nil {
+			t.Error(err)
+		}
+		close(read)
+		<-left
+	})
+}

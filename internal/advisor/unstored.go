@@ -30,16 +30,11 @@ func (a *Advisor) Answer(ctx context.Context, q Question) iter.Seq2[Step, error]
 			return
 		}
 		history = append(history, asMessages(q.Input)...)
-		a.mu.Lock()
-		s := a.session
-		if a.closed || s.ctx.Err() != nil {
-			a.mu.Unlock()
-			yield(Step{}, ErrStopping)
+		s, err := a.enter(ctx, "")
+		if err != nil {
+			yield(Step{}, err)
 			return
 		}
-		s.work.Add(1)
-		a.mu.Unlock()
-		defer s.work.Done()
 
 		out := &unstored{responseID: store.NewID(), rows: make(chan []store.Delta)}
 		r := &reply{session: s, question: q, provider: provider, out: out.add, request: llm.Request{Model: model, Options: q.Options},
@@ -52,7 +47,10 @@ func (a *Advisor) Answer(ctx context.Context, q Question) iter.Seq2[Step, error]
 		a.titles.begin()
 		defer a.titles.end(nil)
 		ended := make(chan store.Finish, 1)
-		go func() { ended <- a.generate(r) }()
+		go func() { // what is to be waited for; a reader may hold a step for as long as they like
+			defer s.work.Done()
+			ended <- a.generate(r)
+		}()
 		over := false
 		defer func() { // a reader who leaves stops it
 			r.cancel(errLeft)

@@ -33,6 +33,7 @@ type server struct {
 	url    string
 	record testrecord.Record
 	model  *llmtest.Fake
+	api    http.Handler // what url serves
 	stop   func()
 }
 
@@ -55,8 +56,9 @@ func startWith(t *testing.T, record testrecord.Record, id string, notes *lab.Lab
 	if err != nil {
 		t.Fatal(err)
 	}
-	web := httptest.NewServer(apitest.Handler(t, api.New(api.Config{Record: record, Advisor: replies, Models: models, Notes: notes, Log: log, MaxRequest: maxRequest})))
-	s := &server{t: t, url: web.URL, record: record, model: model}
+	handler := api.New(api.Config{Record: record, Advisor: replies, Models: models, Notes: notes, Log: log, MaxRequest: maxRequest})
+	web := httptest.NewServer(apitest.Handler(t, handler))
+	s := &server{t: t, url: web.URL, record: record, model: model, api: handler}
 	stopped := false
 	s.stop = func() {
 		if stopped {

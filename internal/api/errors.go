@@ -72,7 +72,6 @@ func toError(err error) *Error {
 	var call *advisor.UnknownCallError
 	var end *advisor.ContinueError
 	var unsure *advisor.UnsureError
-	var unreachable *store.ConnectError
 	switch {
 	case errors.As(err, &own):
 		return own
@@ -111,17 +110,20 @@ func toError(err error) *Error {
 			Message: "the reply to the request that first came with this Idempotency-Key was deleted"}
 	case errors.Is(err, store.ErrNotFound):
 		return &Error{Status: http.StatusNotFound, Code: "not_found", Message: "it is not there"}
-	case errors.Is(err, advisor.ErrStopping), errors.Is(err, store.ErrFenced):
+	case errors.Is(err, advisor.ErrStopping):
 		return &Error{Status: http.StatusServiceUnavailable, Code: "unavailable", Message: "the server is stopping; try again"}
+	case errors.Is(err, store.ErrFenced):
+		return &Error{Status: http.StatusServiceUnavailable, Code: "unavailable", Headers: map[string]string{"Retry-After": "1"},
+			Message: "the server stood still and another has ended its replies; it is there again in a moment"}
 	case errors.Is(err, store.ErrDiskFull):
 		return &Error{Status: http.StatusInsufficientStorage, Code: "disk_full",
 			Message: "the disk of the database is full; make room and try again"}
 	case errors.As(err, &unsure):
 		return &Error{Status: http.StatusServiceUnavailable, Code: "unavailable",
-			Message: "the database did not say whether the question is kept, and if it is, it is answered; look before you ask again"}
-	case errors.As(err, &unreachable):
+			Message: "the database did not say whether the question is kept, and if it is, it is answered; look before you ask again, or send the same Idempotency-Key again"}
+	case store.Unavailable(err):
 		return &Error{Status: http.StatusServiceUnavailable, Code: "unavailable",
-			Message: "the database cannot be reached; try again. The server's log says why"}
+			Message: "the database cannot be used now; try again. The server's log says why"}
 	case errors.Is(err, context.DeadlineExceeded):
 		return &Error{Status: http.StatusServiceUnavailable, Code: "unavailable", Message: "the database did not answer in time; try again"}
 	}

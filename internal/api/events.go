@@ -29,9 +29,12 @@ type event struct {
 
 // append appends the event as a reader gets it.
 func (e event) append(b []byte) []byte {
-	b = append(b, "id: "...)
-	b = strconv.AppendInt(b, int64(e.Sequence), 10)
-	b = append(b, "\nevent: "...)
+	if e.Type != "error" { // which is in no later reading, and must not be taken for having seen what is there
+		b = append(b, "id: "...)
+		b = strconv.AppendInt(b, int64(e.Sequence), 10)
+		b = append(b, '\n')
+	}
+	b = append(b, "event: "...)
 	b = append(b, e.Type...)
 	b = append(b, "\ndata: "...)
 	if e.Delta != nil {

@@ -237,10 +237,12 @@ func (a *API) getResponse(w http.ResponseWriter, r *http.Request) error {
 	if !stream {
 		return a.sendResponse(w, r, id)
 	}
-	if last := r.Header.Get("Last-Event-ID"); last != "" && !r.URL.Query().Has("starting_after") { // what an EventSource sends
-		if after, err = strconv.Atoi(last); err != nil {
+	if seen := r.Header.Get("Last-Event-ID"); seen != "" { // what an EventSource sends when it comes back to the same URL
+		last, err := strconv.Atoi(seen)
+		if err != nil {
 			return badRequest("Last-Event-ID", "Last-Event-ID must be a number")
 		}
+		after = max(after, last)
 	}
 	err = a.stream(w, r, a.Advisor.Follow(r.Context(), id, 0), after)
 	if errors.Is(err, store.ErrNotFound) {
@@ -283,24 +285,29 @@ func (a *API) stream(w http.ResponseWriter, r *http.Request, steps iter.Seq2[adv
 	var t transcript
 	begun := false
 	var unsent []byte
+	var left error // the reader has
+	write := func() {
+		if left == nil {
+			_, left = w.Write(unsent)
+		}
+		unsent = unsent[:0]
+	}
 	add := func(events ...event) {
 		for _, e := range events {
-			if e.Sequence > after {
+			if left == nil && e.Sequence > after {
 				unsent = e.append(unsent)
 			}
 			if len(unsent) > 32<<10 {
-				w.Write(unsent) // the flush says whether it went well
-				unsent = unsent[:0]
+				write()
 			}
 		}
 	}
 	out := http.NewResponseController(w)
 	send := func() error { // all at once: a write costs more than what is in it
-		if _, err := w.Write(unsent); err != nil {
-			return err
+		if write(); left == nil {
+			left = out.Flush()
 		}
-		unsent = unsent[:0]
-		return out.Flush()
+		return left
 	}
 	for step, err := range steps {
 		if err != nil && !begun {
@@ -308,7 +315,7 @@ func (a *API) stream(w http.ResponseWriter, r *http.Request, steps iter.Seq2[adv
 		}
 		if err != nil {
 			if r.Context().Err() == nil {
-				add(event{Type: "error", Sequence: t.next, Error: readerError(err)})
+				unsent = event{Type: "error", Sequence: t.next, Error: readerError(err)}.append(unsent) // whatever the reader has seen
 				send()
 			}
 			return nil

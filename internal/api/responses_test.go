@@ -3,8 +3,10 @@ package api_test
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"io"
 	"net/http"
+	"net/http/httptest"
 	"os"
 	"path/filepath"
 	"reflect"
@@ -93,18 +95,21 @@ func TestAStreamHasTheSpecificationsEventsAndCanBeReadAgain(t *testing.T) {
 				t.Errorf("after %d the events are %v", after, again)
 			}
 		}
-		request, err := http.NewRequestWithContext(t.Context(), "GET", s.url+"/v1/responses/"+id+"?stream=true", nil)
-		if err != nil {
-			t.Fatal(err)
-		}
-		request.Header.Set("Last-Event-ID", "6") // what an EventSource sends when it comes back
-		answer, err := http.DefaultClient.Do(request)
-		if err != nil {
-			t.Fatal(err)
-		}
-		defer answer.Body.Close()
-		if raw, err := io.ReadAll(answer.Body); err != nil || !strings.HasPrefix(string(raw), "id: 7\n") {
-			t.Errorf("after Last-Event-ID 6 it begins with %.20q (%v)", raw, err)
+		for query, want := range map[string]string{"": "id: 5\n", "&starting_after=2": "id: 5\n", "&starting_after=6": "id: 7\n"} {
+			request, err := http.NewRequestWithContext(t.Context(), "GET", s.url+"/v1/responses/"+id+"?stream=true"+query, nil)
+			if err != nil {
+				t.Fatal(err)
+			}
+			request.Header.Set("Last-Event-ID", "4") // what an EventSource sends when it comes back
+			answer, err := http.DefaultClient.Do(request)
+			if err != nil {
+				t.Fatal(err)
+			}
+			raw, err := io.ReadAll(answer.Body)
+			answer.Body.Close()
+			if err != nil || !strings.HasPrefix(string(raw), want) {
+				t.Errorf("%s after Last-Event-ID 4 begins with %.20q (%v)", query, raw, err)
+			}
 		}
 		if list := s.ok("GET", "/v1/conversations", nil); len(list.at("data").([]any)) != 0 {
 			t.Errorf("a response without a conversation is listed: %v", list)
@@ -336,10 +341,19 @@ func TestDeletingAConversationStopsItsReply(t *testing.T) {
 		c := s.conversation()
 		live := s.stream("POST", "/v1/responses", object{"input": "go", "stream": true, "conversation": c})
 		id := live.until("response.output_text.delta")[0].str("response", "id")
+		ahead, err := http.Get(s.url + "/v1/responses/" + id + "?stream=true&starting_after=500")
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer ahead.Body.Close()
 		s.ok("DELETE", "/v1/conversations/"+c, nil)
 		events := live.rest() // ends without the gate: the model was stopped
 		if last := events[len(events)-1]; last.str("type") != "error" || last.str("error", "code") != "not_found" {
 			t.Errorf("the reader saw %v", events)
+		}
+		// Without an id, which an EventSource would take for having seen the event that has the number when the conversation is brought back.
+		if raw, err := io.ReadAll(ahead.Body); err != nil || !strings.HasPrefix(string(raw), "event: error\ndata: {") {
+			t.Errorf("a reader that is ahead saw %q, %v", raw, err)
 		}
 		for _, path := range []string{"/v1/conversations/" + c, "/v1/conversations/" + c + "/items", "/v1/responses/" + id} {
 			if status, o := s.do("GET", path, nil); status != 404 {
@@ -347,9 +361,35 @@ func TestDeletingAConversationStopsItsReply(t *testing.T) {
 			}
 		}
 		s.stop() // the owner has removed what it wrote
-		_, _, err := s.record.ReadLog(context.Background(), strings.TrimPrefix(id, "resp_"), 0)
+		_, _, err = s.record.ReadLog(context.Background(), strings.TrimPrefix(id, "resp_"), 0)
 		if err != store.ErrNotFound {
 			t.Error(err)
+		}
+	})
+}
+
+// left is a reader that has left.
+type left struct {
+	header http.Header
+	writes int
+}
+
+func (l *left) Header() http.Header { return l.header }
+func (l *left) WriteHeader(int)     {}
+func (l *left) Write([]byte) (int, error) {
+	l.writes++
+	return 0, errors.New("nobody is there")
+}
+
+// Each of a long reply's last events has all of its text: none is made for a reader who has left.
+func TestNothingMoreIsMadeForAReaderWhoHasLeft(t *testing.T) {
+	each(t, func(t *testing.T, s *server) {
+		s.model.Script(llmtest.Say(strings.Repeat("degraded ", 20_000))...)
+		r := s.ok("POST", "/v1/responses", object{"input": "q"})
+		reader := &left{header: http.Header{}}
+		s.api.ServeHTTP(reader, httptest.NewRequestWithContext(t.Context(), "GET", "/v1/responses/"+r.str("id")+"?stream=true", nil))
+		if reader.writes != 1 {
+			t.Errorf("it is written to %d times", reader.writes)
 		}
 	})
 }

@@ -113,6 +113,8 @@ const (
 	codeUniqueViolation      = "23505"
 	codeSerializationFailure = "40001"
 	codeDeadlock             = "40P01"
+	codeLockNotAvailable     = "55P03"
+	codeIdleTransaction      = "25P03"
 	codeDiskFull             = "53100"
 )
 
@@ -222,6 +224,21 @@ func Permanent(err error) bool {
 	return errors.As(err, &other) && other.Permanent() || errors.As(err, &text)
 }
 
+// Unavailable reports whether the database cannot be used now, and what was asked of it may be taken later. An error of another engine
+// says so by a method Unavailable.
+func Unavailable(err error) bool {
+	var connect *ConnectError
+	var pg *pgconn.PgError
+	var other interface{ Unavailable() bool }
+	switch {
+	case errors.As(err, &other):
+		return other.Unavailable()
+	case errors.As(err, &pg):
+		return Unknown(err) || strings.HasPrefix(pg.Code, "53") // no room for one more
+	}
+	return errors.As(err, &connect) || errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) // the connection broke
+}
+
 // Unknown reports whether the database may have done what it was asked although err was returned: the connection broke, or no
 // answer came in time. Repeating the call is then the way to know.
 func Unknown(err error) bool {
@@ -236,7 +253,7 @@ func Unknown(err error) bool {
 		errors.As(err, &conflict), errors.As(err, &repeated), errors.As(err, &role), errors.As(err, &text), errors.As(err, &other):
 		return false
 	case errors.As(err, &pg):
-		return strings.HasPrefix(pg.Code, "08") || strings.HasPrefix(pg.Code, "57") || pg.Code == codeReadOnlyTransaction
+		return strings.HasPrefix(pg.Code, "08") || strings.HasPrefix(pg.Code, "57") || pg.Code == codeReadOnlyTransaction || pg.Code == codeIdleTransaction
 	}
 	return true
 }

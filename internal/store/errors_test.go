@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"testing"
 	"unicode/utf8"
 
@@ -84,5 +85,34 @@ func TestIDs(t *testing.T) {
 			t.Fatalf("the id %s after %s", id, last)
 		}
 		last = id
+	}
+}
+
+func TestUnavailable(t *testing.T) {
+	for _, c := range []struct {
+		err                  error
+		unavailable, unknown bool
+	}{
+		{nil, false, false},
+		{errors.New("x"), false, true},
+		{io.ErrUnexpectedEOF, true, true},
+		{store.ErrNotFound, false, false},
+		{&store.ConnectError{}, true, true},
+		{&pgconn.PgError{Code: "57P01"}, true, true},
+		{&pgconn.PgError{Code: "25P03"}, true, true}, // a server that stood still in a transaction
+		{&pgconn.PgError{Code: "25006"}, true, true},
+		{&pgconn.PgError{Code: "53300"}, true, false},
+		{&pgconn.PgError{Code: "23505"}, false, false},
+		{&pgconn.PgError{Code: "42601"}, false, false},
+	} {
+		err := c.err
+		for range 2 {
+			if unavailable, unknown := store.Unavailable(err), store.Unknown(err); unavailable != c.unavailable || unknown != c.unknown {
+				t.Errorf("%v: unavailable %v, unknown %v", err, unavailable, unknown)
+			}
+			if err != nil {
+				err = fmt.Errorf("wrapped: %w", err)
+			}
+		}
 	}
 }

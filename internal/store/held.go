@@ -38,6 +38,9 @@ var errBegun = errors.New("store: a reply was begun meanwhile")
 // cannot do that once it has the conversation: who begins or ends a reply holds the owner and waits for the conversation.
 func (s *Store) hold(ctx context.Context, id string, hold time.Duration) (until time.Time, err error) {
 	err = s.inTx(ctx, func(tx pgx.Tx) error {
+		if err := holdIndex(ctx, tx); err != nil { // first, since it may take long
+			return err
+		}
 		// What owners of replies are committing to the log has been shown a moment later, and must be read below: wait for it.
 		rows, err := tx.Query(ctx, `SELECT DISTINCT server_id FROM responses WHERE conversation_id = $1::uuid AND ended_at IS NULL ORDER BY server_id`, id)
 		if err != nil {
@@ -51,9 +54,6 @@ func (s *Store) hold(ctx context.Context, id string, hold time.Duration) (until 
 			if err := closeGate(ctx, tx, owner.String()); err != nil {
 				return err
 			}
-		}
-		if err := holdIndex(ctx, tx); err != nil {
-			return err
 		}
 		tag, err := tx.Exec(ctx, `SELECT FROM conversations WHERE id = $1::uuid FOR UPDATE`, id)
 		if err != nil {

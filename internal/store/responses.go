@@ -95,18 +95,50 @@ type Finish struct {
 	Deltas           []Delta // the last rows of its log, where they were not appended; those that were are left as they are
 }
 
-// Log returns the whole log of a reply that ends, of which rows are in the record. It is for both engines.
-func (f Finish) Log(rows []Delta) ([]Delta, error) {
-	for _, d := range f.Deltas {
-		if d.N > len(rows) {
-			return nil, fmt.Errorf("row %d of the reply's log is missing", len(rows))
+// lostRows is why a reply is incomplete that was completed, and of which the database has lost something.
+const lostRows = "interrupted"
+
+// Log returns the whole log of a reply that ends, of which rows are in the record. A database that was brought back from a copy may have
+// lost some of them: then the reply is not completed any more, and what is left is kept, all of it unless it makes no sense without
+// what was lost. Where the rows that the end brings do not go on from there it returns a permanent error. It is for both engines.
+func (f *Finish) Log(rows []Delta) ([]Delta, error) {
+	next, gap := 0, -1
+	for i := range rows {
+		if rows[i].N > next && gap < 0 {
+			gap = i
 		}
-		if d.N == len(rows) {
+		next, rows[i].N = rows[i].N+1, i
+	}
+	for _, d := range f.Deltas {
+		if d.N > next {
+			return nil, missingRow(next)
+		}
+		if d.N == next {
+			next, d.N = next+1, len(rows)
 			rows = append(rows, d)
 		}
 	}
+	if gap < 0 {
+		return rows, nil
+	}
+	if f.Status == ResponseCompleted {
+		f.Status, f.IncompleteReason = ResponseIncomplete, lostRows
+	}
+	if _, _, err := Fold(rows); err != nil {
+		rows = rows[:gap]
+	}
 	return rows, nil
 }
+
+// missingRow is the number of a row that a reply's log should have.
+type missingRow int
+
+func (n missingRow) Error() string {
+	return fmt.Sprintf("row %d of the reply's log is missing", int(n))
+}
+
+// Permanent makes the error one that is the same however often the call is repeated.
+func (n missingRow) Permanent() bool { return true }
 
 // keptUsage is Usage as it is kept, with what else is counted of a reply.
 type keptUsage struct {
@@ -330,11 +362,26 @@ const lockFence = `SELECT pg_advisory_xact_lock_shared(` + gate + `) FROM server
 // must be alone. Unlike for a row they queue for it: who waits for a row that others share may see them come and go for good.
 const gate = `hashtextextended(id::text, 0)`
 
-// closeGate waits for what is being written of a server's replies, and keeps more from being written until the transaction ends.
+// closeGate waits for what is being written of a server's replies, and keeps more from being written until the transaction ends. It returns
+// [errGate] when that takes long, so that what has queued behind it can go on before the next try.
 func closeGate(ctx context.Context, tx pgx.Tx, serverID string) error {
+	if _, err := tx.Exec(ctx, `SET LOCAL lock_timeout = '1s'`); err != nil {
+		return err
+	}
 	_, err := tx.Exec(ctx, `SELECT pg_advisory_xact_lock(`+gate+`) FROM servers WHERE id = $1::uuid`, serverID)
+	var pg *pgconn.PgError
+	if errors.As(err, &pg) && pg.Code == codeLockNotAvailable {
+		return errGate
+	}
+	if err != nil {
+		return err
+	}
+	_, err = tx.Exec(ctx, `SET LOCAL lock_timeout TO DEFAULT`)
 	return err
 }
+
+// errGate makes inTx try again.
+var errGate = errors.New("store: a reply is being written")
 
 // holdFence holds the server's own row until the transaction ends.
 func holdFence(ctx context.Context, tx pgx.Tx, f Fence) error {
@@ -422,7 +469,11 @@ func (s *Store) FinishResponse(ctx context.Context, f Finish) (r Response, log [
 			_, err = tx.Exec(ctx, `DELETE FROM response_deltas WHERE response_id = $1::uuid`, f.ResponseID)
 			return err
 		}
-		if over = r.Ended(); err != nil || over {
+		if err != nil {
+			return err
+		}
+		if over = r.Ended(); over { // by a deletion: a row that its owner was committing meanwhile is in no log
+			_, err = tx.Exec(ctx, `DELETE FROM response_deltas WHERE response_id = $1::uuid`, f.ResponseID)
 			return err
 		}
 		log, err = finish(ctx, tx, f, &r)
@@ -500,6 +551,9 @@ func (s *Store) DeleteResponse(ctx context.Context, id string) (Response, error)
 	}
 	var r Response
 	err := s.inTx(ctx, func(tx pgx.Tx) error {
+		if err := holdIndex(ctx, tx); err != nil { // first, since it may take long
+			return err
+		}
 		// What its owner is committing to the log has been shown a moment later, and must be read below: wait for it.
 		var owner string
 		err := tx.QueryRow(ctx, `SELECT server_id FROM responses WHERE id = $1::uuid AND ended_at IS NULL`, id).Scan((*uuidText)(&owner))
@@ -507,9 +561,6 @@ func (s *Store) DeleteResponse(ctx context.Context, id string) (Response, error)
 			err = closeGate(ctx, tx, owner)
 		}
 		if err != nil && !errors.Is(err, pgx.ErrNoRows) {
-			return err
-		}
-		if err := holdIndex(ctx, tx); err != nil {
 			return err
 		}
 		if _, err := tx.Exec(ctx, `SELECT FROM conversations WHERE id = (SELECT conversation_id FROM responses WHERE id = $1::uuid)

@@ -861,16 +861,21 @@ func (s *Store) IndexPending(ctx context.Context, limit int) (taken int, err err
 
 // indexTitles indexes titles. The words of an older title go, so it holds the index.
 func (s *Store) indexTitles(ctx context.Context, limit int) (taken int, err error) {
-	rows, err := s.pool.Query(ctx, `SELECT conversation_id::text FROM search_titles LIMIT $1::int`, limit)
-	if err != nil {
-		return 0, err
-	}
-	ids, err := pgx.CollectRows(rows, pgx.RowTo[string])
-	if err != nil || len(ids) == 0 {
+	var some bool
+	if err := s.pool.QueryRow(ctx, `SELECT EXISTS (SELECT FROM search_titles)`).Scan(&some); err != nil || !some {
 		return 0, err
 	}
 	err = s.inTx(ctx, func(tx pgx.Tx) error {
 		if err := holdIndex(ctx, tx); err != nil {
+			return err
+		}
+		// Not before: another server may index them while this one waits for the index.
+		rows, err := tx.Query(ctx, `SELECT conversation_id::text FROM search_titles LIMIT $1::int`, limit)
+		if err != nil {
+			return err
+		}
+		ids, err := pgx.CollectRows(rows, pgx.RowTo[string])
+		if err != nil {
 			return err
 		}
 		for _, id := range ids {

@@ -142,15 +142,18 @@ func (s *Store) Info() Info { return s.info }
 // begin also bounds how long the server holds the locks of a transaction whose client has gone without a word.
 const begin = `BEGIN; SET LOCAL idle_in_transaction_session_timeout = '15s'`
 
-// inTx runs f in a transaction, again if the server chose it as the victim of a deadlock or a serialization conflict
-// (nothing of it was kept then).
+// inTx runs f in a transaction, again if the server chose it as the victim of a deadlock or a serialization conflict, or if it waits
+// for others who wait for it (nothing of it was kept then).
 func (s *Store) inTx(ctx context.Context, f func(pgx.Tx) error) error {
 	for {
 		err := pgx.BeginTxFunc(ctx, s.pool, pgx.TxOptions{BeginQuery: begin}, f)
 		var pg *pgconn.PgError
-		if errors.As(err, &pg) && (pg.Code == codeDeadlock || pg.Code == codeSerializationFailure) && ctx.Err() == nil {
-			continue
+		again := errors.Is(err, errGate) || errors.As(err, &pg) && (pg.Code == codeDeadlock || pg.Code == codeSerializationFailure)
+		if !again {
+			return err
 		}
-		return err
+		if ctx.Err() != nil {
+			return errors.Join(ctx.Err(), err)
+		}
 	}
 }

@@ -49,6 +49,24 @@ func (e *engineError) Permanent() bool {
 	return slices.Contains([]int{codes.SQLITE_CONSTRAINT, codes.SQLITE_TOOBIG, codes.SQLITE_MISMATCH}, e.primary())
 }
 
+// Unavailable reports that the same may be taken later; see [store.Unavailable].
+func (e *engineError) Unavailable() bool {
+	return slices.Contains([]int{codes.SQLITE_BUSY, codes.SQLITE_IOERR, codes.SQLITE_CANTOPEN, codes.SQLITE_READONLY}, e.primary())
+}
+
+// movedError refuses to write to a database that is not where it was.
+type movedError struct{ path string }
+
+func (e *movedError) Error() string {
+	return e.path + " was moved or removed while it was in use: bring it back, or stop hwlab and restore a backup; until then nothing is kept"
+}
+
+// Permanent says that nothing was done, and that it may be later.
+func (e *movedError) Permanent() bool { return false }
+
+// Unavailable says so, too.
+func (e *movedError) Unavailable() bool { return true }
+
 // plain puts an error of SQLite's in plain words.
 func (c *conn) plain(err error) error {
 	if e, ok := err.(*driver.Error); ok {

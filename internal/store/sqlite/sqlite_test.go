@@ -578,6 +578,37 @@ func TestWriteErrors(t *testing.T) {
 	must[string](t)(s.AddMessage(ctx, id, "user", "fits"))
 }
 
+// What is written to a file that has no name any more would be gone with the process. Brought back it is the same file.
+func TestAMovedDatabaseIsNotWrittenTo(t *testing.T) {
+	s, path := openTest(t)
+	ctx := t.Context()
+	id := must[string](t)(s.CreateConversation(ctx, ""))
+	aside := path + ".aside"
+	for name, c := range map[string]struct{ away, back func() error }{
+		"moved": {func() error { return os.Rename(path, aside) }, func() error { return os.Rename(aside, path) }},
+		"replaced": {func() error { return errors.Join(os.Rename(path, aside), os.WriteFile(path, nil, 0o600)) },
+			func() error { return os.Rename(aside, path) }},
+		"in a directory that was": {func() error { return os.Rename(filepath.Dir(path), filepath.Dir(path)+".aside") },
+			func() error { return os.Rename(filepath.Dir(path)+".aside", filepath.Dir(path)) }},
+	} {
+		if err := c.away(); err != nil {
+			t.Fatal(err)
+		}
+		_, err := s.AddMessage(ctx, id, "user", name)
+		var moved *movedError
+		if !errors.As(err, &moved) || !strings.Contains(err.Error(), path) || store.Unknown(err) || store.Permanent(err) || !store.Unavailable(err) {
+			t.Errorf("%s: %v", name, err)
+		}
+		if err := c.back(); err != nil {
+			t.Fatal(err)
+		}
+		must[string](t)(s.AddMessage(ctx, id, "user", name))
+	}
+	if c := must[store.ConversationSummary](t)(s.Summary(ctx, id)); c.MessageCount != 3 {
+		t.Errorf("kept is %+v", c)
+	}
+}
+
 func TestManyWriters(t *testing.T) {
 	s, _ := openTest(t)
 	ctx := t.Context()

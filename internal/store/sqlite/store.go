@@ -8,7 +8,7 @@
 //   - A write is one transaction on the one writing connection. A caller may give up while it waits for its turn; what has
 //     begun is carried through, so nothing is ever half-written and every outcome is known.
 //   - A read sees one moment, and waits for no writer.
-//   - A commit is on disk when it returns (WAL with synchronous=FULL).
+//   - A commit is on disk when it returns (WAL with synchronous=FULL), in the file that path names.
 //   - What is deleted is erased: overwritten in the file, taken out of the index, and cut from the write-ahead log.
 //
 // It never opens the database file except through SQLite: closing such a descriptor would drop the locks that SQLite holds
@@ -38,7 +38,8 @@ import (
 // Store is the record in a SQLite file. All methods are safe for concurrent use.
 type Store struct {
 	path string
-	lock *lock // nil in a store for reading only
+	file fs.FileInfo // what path was when it was opened
+	lock *lock       // nil in a store for reading only
 	info store.Info
 
 	writer, readers *pool // writer is nil in a store for reading only
@@ -94,6 +95,9 @@ func open(ctx context.Context, path string, write bool) (_ *Store, err error) {
 		}
 		closers = append(closers, s.lock.release)
 		if err := create(path); err != nil {
+			return nil, err
+		}
+		if s.file, err = os.Stat(path); err != nil {
 			return nil, err
 		}
 		s.writer = newPool(path, 1, url.Values{"_pragma": {"busy_timeout(10000)", "journal_mode(WAL)", "synchronous(FULL)",
@@ -255,6 +259,10 @@ func (s *Store) write(ctx context.Context, f func(tx) error) error {
 		return errReadOnly
 	}
 	return s.writer.with(ctx, func(c *conn) error {
+		// SQLite goes on with a file that has no name any more, and all of it would be gone with the process.
+		if now, err := os.Stat(s.path); err != nil || !os.SameFile(now, s.file) {
+			return &movedError{s.path}
+		}
 		return tx{c, context.WithoutCancel(ctx)}.do(`BEGIN IMMEDIATE`, f)
 	})
 }

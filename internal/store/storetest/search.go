@@ -32,6 +32,7 @@ var searchTests = []test{
 	{"PagesWhileOthersWrite", pagesWhileOthersWrite},
 	{"Cursors", cursorsOfASearch},
 	{"TitlesAreFound", titlesAreFound},
+	{"TitlesThatSeveralIndexAtOnceAreFound", titlesIndexedTogether},
 	{"Filters", filters},
 	{"BestFirst", bestFirst},
 	{"BoundedWork", boundedWork},

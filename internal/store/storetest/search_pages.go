@@ -193,6 +193,21 @@ func titlesAreFound(t *testing.T, r *record) {
 	same(t, "what is left of a deleted title", r.engine.Leftovers(t, r.Store, mark), nil)
 }
 
+// Each server indexes whatever waits, and several may take the same title.
+func titlesIndexedTogether(t *testing.T, r *record) {
+	for range 20 {
+		mark := word()
+		id := r.createWith(t, store.NewConversation{Title: mark})
+		together(8, func(int) {
+			if _, err := r.IndexPending(r.ctx, 500); err != nil {
+				t.Errorf("IndexPending: %v", err)
+			}
+		})
+		r.drain(t)
+		same(t, "found", hitKeys(r.search(t, mark)), []string{"title of " + id})
+	}
+}
+
 func filters(t *testing.T, r *record) {
 	mark, f := word(), r.join(t)
 	conversation, archived := r.createWith(t, store.NewConversation{Title: mark}), r.create(t)

@@ -1,0 +1,1 @@
+-- Nothing changes here; the number is that of the twin, where two servers index titles.
