@@ -4,15 +4,16 @@ import (
 	"bytes"
 	"fmt"
 	"io"
-	"sync/atomic"
+	"sync"
 	"time"
 )
 
 // logWriter writes lines apart from those who say them, so that no reply and no stop waits for whoever reads the log: a terminal that is
-// stopped, a pager, a full disk behind a pipe. What it cannot hold is left out, and how much that was is said.
+// stopped, a pager, a full disk behind a pipe. What it cannot hold is left out, and a line there says how much that was.
 type logWriter struct {
-	lines   chan []byte // nil is the last
-	lost    atomic.Int64
+	mu      sync.Mutex
+	lost    int           // lines since the last that was taken
+	lines   chan []byte   // nil is the last
 	written chan struct{} // closed after the last
 }
 
@@ -28,9 +29,6 @@ func newLogWriter(out io.Writer) *logWriter {
 				return
 			}
 			out.Write(line)
-			if n := w.lost.Swap(0); n > 0 {
-				fmt.Fprintf(out, "%d lines were left out here, since nobody took them\n", n)
-			}
 		}
 	}()
 	return w
@@ -38,24 +36,37 @@ func newLogWriter(out io.Writer) *logWriter {
 
 // Write never waits and never fails.
 func (w *logWriter) Write(line []byte) (int, error) {
-	select {
-	case w.lines <- bytes.Clone(line):
-	default:
-		w.lost.Add(1)
-	}
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.say(bytes.Clone(line))
 	return len(line), nil
 }
 
-// close waits until all is written, a second at most. What is said later may be lost.
+// say takes a line where there is room for it, and for how many are missing before it, and reports whether there was. mu is held, so
+// that room stays.
+func (w *logWriter) say(line []byte) bool {
+	if cap(w.lines)-len(w.lines) < 2 {
+		w.lost++
+		return false
+	}
+	if w.lost > 0 {
+		w.lines <- fmt.Appendf(nil, "%d lines are missing here, since nobody took them\n", w.lost)
+		w.lost = 0
+	}
+	w.lines <- line
+	return true
+}
+
+// close waits until all is written, a second at most. Nothing is to be said afterwards.
 func (w *logWriter) close() {
-	late := time.After(time.Second)
-	select {
-	case w.lines <- nil:
-	case <-late:
-		return
+	w.mu.Lock()
+	ends := w.say(nil)
+	w.mu.Unlock()
+	if !ends {
+		return // nobody takes anything
 	}
 	select {
 	case <-w.written:
-	case <-late:
+	case <-time.After(time.Second):
 	}
 }
