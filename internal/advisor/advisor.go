@@ -137,9 +137,6 @@ var (
 	errNotKept   = errors.New("the question was not kept")
 )
 
-// ReasonInterrupted is why a reply is incomplete whose server stopped or died while it was written.
-const ReasonInterrupted = "interrupted"
-
 // ReasonMaxOutputTokens is why a reply is incomplete that reached its token limit. OpenAI's reference has the name.
 const ReasonMaxOutputTokens = "max_output_tokens"
 

@@ -281,7 +281,7 @@ func TestAnOwnerThatWasTakenOverWritesNothingMore(t *testing.T) {
 		successor := start(t, r, llmtest.New("m"), id)
 		gate.Open()
 		for _, a := range []*advisor.Advisor{old, successor} {
-			if shown, end := follow(t, a, reply.ID); shown != "before " || end.Status != store.ResponseIncomplete || end.IncompleteReason != advisor.ReasonInterrupted {
+			if shown, end := follow(t, a, reply.ID); shown != "before " || end.Status != store.ResponseIncomplete || end.IncompleteReason != store.ReasonInterrupted {
 				t.Errorf("shown is %q, %s (%s)", shown, end.Status, end.IncompleteReason)
 			}
 		}

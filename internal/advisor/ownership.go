@@ -67,7 +67,7 @@ func (a *Advisor) settle(ctx context.Context, fence, of store.Fence) error {
 	for _, r := range left {
 		group.Go(func() error {
 			_, _, err := a.Record.FinishResponse(ctx, store.Finish{Fence: fence, ConversationID: r.ConversationID, ResponseID: r.ID,
-				Status: store.ResponseIncomplete, IncompleteReason: ReasonInterrupted})
+				Status: store.ResponseIncomplete, IncompleteReason: store.ReasonInterrupted})
 			if err != nil && !errors.Is(err, store.ErrNotFound) {
 				return fmt.Errorf("advisor: settle an interrupted reply: %w", err)
 			}

@@ -212,7 +212,7 @@ func (r *reply) stopped(err error) store.Finish {
 		if cause == errCancelled {
 			return store.Finish{Status: store.ResponseCancelled}
 		}
-		return store.Finish{Status: store.ResponseIncomplete, IncompleteReason: ReasonInterrupted}
+		return store.Finish{Status: store.ResponseIncomplete, IncompleteReason: store.ReasonInterrupted}
 	}
 	r.note.Warn("a reply failed", "error", err)
 	failure := &store.ResponseError{Code: "server_error", Message: "The reply could not be written: " + err.Error()}

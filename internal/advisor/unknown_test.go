@@ -205,7 +205,7 @@ func TestAReplyThatNobodyWritesIsSettled(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if _, end := follow(t, a, stray.ID); end.Status != store.ResponseIncomplete || end.IncompleteReason != advisor.ReasonInterrupted {
+		if _, end := follow(t, a, stray.ID); end.Status != store.ResponseIncomplete || end.IncompleteReason != store.ReasonInterrupted {
 			t.Errorf("it ends as %s, %s", end.Status, end.IncompleteReason)
 		}
 		gate.Open()

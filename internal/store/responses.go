@@ -24,6 +24,9 @@ const (
 	ResponseCancelled  ResponseStatus = "cancelled"
 )
 
+// ReasonInterrupted is why a reply is incomplete that its server could not finish, or of which the database has lost something.
+const ReasonInterrupted = "interrupted"
+
 // Usage counts the tokens of a reply.
 type Usage struct {
 	InputTokens     int64 `json:"input_tokens"`
@@ -95,9 +98,6 @@ type Finish struct {
 	Deltas           []Delta // the last rows of its log, where they were not appended; those that were are left as they are
 }
 
-// lostRows is why a reply is incomplete that was completed, and of which the database has lost something.
-const lostRows = "interrupted"
-
 // Log returns the whole log of a reply that ends, of which rows are in the record. A database that was brought back from a copy may have
 // lost some of them: then the reply is not completed any more, and what is left is kept, all of it unless it makes no sense without
 // what was lost. Where the rows that the end brings do not go on from there it returns a permanent error. It is for both engines.
@@ -122,7 +122,7 @@ func (f *Finish) Log(rows []Delta) ([]Delta, error) {
 		return rows, nil
 	}
 	if f.Status == ResponseCompleted {
-		f.Status, f.IncompleteReason = ResponseIncomplete, lostRows
+		f.Status, f.IncompleteReason = ResponseIncomplete, ReasonInterrupted
 	}
 	if _, _, err := Fold(rows); err != nil {
 		rows = rows[:gap]
@@ -352,47 +352,6 @@ func (s *Store) ForgetKeys(ctx context.Context, before time.Time) (int, error) {
 		return 0, Wrap("forget keys", err)
 	}
 	return int(tag.RowsAffected()), nil
-}
-
-// lockFence selects the server that $1 and $2 are the fence of, if it is still its own. Until the transaction ends nobody can take its replies
-// over, for which the key of its row is locked, and nobody can close its gate.
-const lockFence = `SELECT pg_advisory_xact_lock_shared(` + gate + `) FROM servers WHERE id = $1::uuid AND epoch = $2::bigint FOR KEY SHARE`
-
-// gate is the advisory lock between those who write the replies of a server, at the same time, and those who delete some of them, which
-// must be alone. Unlike for a row they queue for it: who waits for a row that others share may see them come and go for good.
-const gate = `hashtextextended(id::text, 0)`
-
-// closeGate waits for what is being written of a server's replies, and keeps more from being written until the transaction ends. It returns
-// [errGate] when that takes long, so that what has queued behind it can go on before the next try.
-func closeGate(ctx context.Context, tx pgx.Tx, serverID string) error {
-	if _, err := tx.Exec(ctx, `SET LOCAL lock_timeout = '1s'`); err != nil {
-		return err
-	}
-	_, err := tx.Exec(ctx, `SELECT pg_advisory_xact_lock(`+gate+`) FROM servers WHERE id = $1::uuid`, serverID)
-	var pg *pgconn.PgError
-	if errors.As(err, &pg) && pg.Code == codeLockNotAvailable {
-		return errGate
-	}
-	if err != nil {
-		return err
-	}
-	_, err = tx.Exec(ctx, `SET LOCAL lock_timeout TO DEFAULT`)
-	return err
-}
-
-// errGate makes inTx try again.
-var errGate = errors.New("store: a reply is being written")
-
-// holdFence holds the server's own row until the transaction ends.
-func holdFence(ctx context.Context, tx pgx.Tx, f Fence) error {
-	tag, err := tx.Exec(ctx, lockFence, f.ServerID, f.Epoch)
-	if err != nil {
-		return err
-	}
-	if tag.RowsAffected() == 0 {
-		return ErrFenced
-	}
-	return nil
 }
 
 // AppendDeltas commits log rows of any number of running replies in one statement. It is safe to repeat: a row that is

@@ -5,6 +5,7 @@ import (
 	"errors"
 
 	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgconn"
 )
 
 // Ownership. A server that answers has a row; the replies it writes carry its id. Its row is the fence: every write of a
@@ -22,6 +23,47 @@ type Server struct {
 	ID      string
 	Epoch   int64
 	Counter int64 // raised while it lives
+}
+
+// lockFence selects the server that $1 and $2 are the fence of, if it is still its own. Until the transaction ends nobody can take its replies
+// over, for which the key of its row is locked, and nobody can close its gate.
+const lockFence = `SELECT pg_advisory_xact_lock_shared(` + gate + `) FROM servers WHERE id = $1::uuid AND epoch = $2::bigint FOR KEY SHARE`
+
+// gate is the advisory lock between those who write the replies of a server, at the same time, and those who delete some of them, which
+// must be alone. Unlike for a row they queue for it: who waits for a row that others share may see them come and go for good.
+const gate = `hashtextextended(id::text, 0)`
+
+// closeGate waits for what is being written of a server's replies, and keeps more from being written until the transaction ends. It returns
+// [errGate] when that takes long, so that what has queued behind it can go on before the next try.
+func closeGate(ctx context.Context, tx pgx.Tx, serverID string) error {
+	if _, err := tx.Exec(ctx, `SET LOCAL lock_timeout = '1s'`); err != nil {
+		return err
+	}
+	_, err := tx.Exec(ctx, `SELECT pg_advisory_xact_lock(`+gate+`) FROM servers WHERE id = $1::uuid`, serverID)
+	var pg *pgconn.PgError
+	if errors.As(err, &pg) && pg.Code == codeLockNotAvailable {
+		return errGate
+	}
+	if err != nil {
+		return err
+	}
+	_, err = tx.Exec(ctx, `SET LOCAL lock_timeout TO DEFAULT`)
+	return err
+}
+
+// errGate makes inTx try again.
+var errGate = errors.New("store: a reply is being written")
+
+// holdFence holds the server's own row until the transaction ends.
+func holdFence(ctx context.Context, tx pgx.Tx, f Fence) error {
+	tag, err := tx.Exec(ctx, lockFence, f.ServerID, f.Epoch)
+	if err != nil {
+		return err
+	}
+	if tag.RowsAffected() == 0 {
+		return ErrFenced
+	}
+	return nil
 }
 
 // JoinServer makes the caller the one owner of serverID's replies and returns its fence. Whoever held that id before is
